@@ -1,0 +1,124 @@
+"""What a workload may ask of a system, without knowing which system or which client library it is.
+
+Errors: a call raises `DefiniteFailure` only where the adapter lists the error as one that certainly left
+no effect; `Fenced` where the system refused this client for good; anything else means *unknown*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class DefiniteFailure(Exception):
+    """The operation certainly did not happen and never will."""
+
+
+class Fenced(Exception):
+    """Another instance took over; this client can do nothing more. Says nothing of the current operation."""
+
+
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class Record(NamedTuple):
+    """One consumed record. `offset` is its position in the partition; `timestamp_ms` the broker's word."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    timestamp_ms: int
+    leader_epoch: int | None = None
+
+
+class Sent(NamedTuple):
+    """An acknowledged send. `offset` is None where the acknowledgement carries none (acks=0, a
+    deduplicated retry)."""
+
+    topic: str
+    partition: int
+    offset: int | None
+
+
+class Consumer(Protocol):
+    async def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Manual assignment, positions at the beginning."""
+        ...
+
+    async def subscribe(
+        self,
+        topics: Sequence[str],
+        *,
+        on_assigned: Callable[[Sequence[TopicPartition]], None] | None = None,
+        on_revoked: Callable[[Sequence[TopicPartition]], None] | None = None,
+    ) -> None:
+        """Joins the group it was made for."""
+        ...
+
+    def assignment(self) -> tuple[TopicPartition, ...]:
+        """Sorted."""
+        ...
+
+    async def poll(self, *, timeout_ms: int, max_records: int = 500) -> list[Record]: ...
+    async def position(self, partition: TopicPartition) -> int: ...
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+    async def committed(self, partition: TopicPartition) -> int | None: ...
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None: ...
+    async def seek_to_committed(self) -> dict[TopicPartition, int]:
+        """Rewinds every assigned partition to its committed offset (or the beginning); returns positions."""
+        ...
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """High watermark, or last stable offset for a read_committed consumer."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Producer(Protocol):
+    async def start(self) -> None:
+        """Connects; a transactional producer also gets its producer id and fences its predecessors."""
+        ...
+
+    async def send(
+        self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None
+    ) -> Sent:
+        """Returns once acknowledged as `acks` asks."""
+        ...
+
+    async def begin(self) -> None: ...
+    async def send_offsets(self, offsets: Mapping[TopicPartition, int], consumer: Consumer) -> None:
+        """Adds the consumer's offsets (next to read) to the open transaction."""
+        ...
+
+    async def commit(self) -> None: ...
+    async def abort(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class Log(Protocol):
+    """Capability `log` (with `transactions` and `groups` where the system lists them).
+
+    Settings of producers and consumers come from the run's configuration (`acks`,
+    `enable.idempotence`, `isolation.level`, …).
+    """
+
+    async def create_topic(
+        self, topic: str, *, partitions: int, replication_factor: int, config: Mapping[str, str] | None = None
+    ) -> None:
+        """Returns once the topic is usable; a topic that exists already is fine."""
+        ...
+
+    def producer(self, *, transactional_id: str | None = None) -> Producer: ...
+    async def consumer(self, *, group: str | None = None, isolation: str | None = None) -> Consumer:
+        """`isolation`: `read_committed` or `read_uncommitted`; None takes the run's `isolation.level`."""
+        ...
+
+    async def partitions(self, topic: str) -> int: ...

@@ -1,0 +1,32 @@
+"""A checker: a pure function of the history and the declared configuration. Registered under `chaos.checkers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from harness.history import History
+from harness.node import NodeEvent
+from harness.results import Result
+
+
+class CheckContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What was declared about the run. `events` serve the story of an anomaly, never its verdict."""
+
+    system: str = ""
+    workload: str = ""
+    config: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    bugs: frozenset[str] = frozenset()
+    events: Sequence[NodeEvent] = ()
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """`--model` and the like of `chaos check`."""
+
+
+class Checker(Protocol):
+    description: str
+    anomalies: Mapping[str, str]
+    """Every anomaly it can name -> its definition."""
+
+    def check(self, history: History, context: CheckContext) -> Result: ...

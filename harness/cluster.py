@@ -1,0 +1,127 @@
+"""The cluster: a running system on a backend, and the surface through which it is broken.
+
+One protocol, several backends (`sim`, `local`, `docker`, `ssh`). Every fault method returns the evidence
+that it has bitten; in simulation that is true by construction. Names are node names; links are directed
+and also connect client hosts to nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+
+from harness.node import Address, NodeEvent
+from harness.topology import Topology
+
+T = TypeVar("T")
+
+How = Literal["drop", "reject", "hold"]
+"""How a link is cut: silence; resets; or bytes are kept and delivered after the heal."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Whether a fault (or heal) is known to have taken effect: True, False, or None (could not be probed)."""
+
+    verified: bool | None
+    detail: str = ""
+
+
+class ClientHost(Protocol):
+    """The machine (in simulation: host) that one client process runs on."""
+
+    @property
+    def name(self) -> str: ...
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Runs the coroutine on this host. The future is the caller's; when the host is killed it
+        raises `ConnectionAbortedError`, while nothing of the coroutine runs again, not even a `finally`
+        (in simulation) or only cancellation (elsewhere)."""
+        ...
+
+    async def kill(self) -> None:
+        """The client process dies: everything it ran is dropped, its connections are reset. A later
+        `spawn` is a new process on the same machine."""
+        ...
+
+
+class Cluster(Protocol):
+    """A running system with its fault surface.
+
+    `capabilities` is the set of fault kinds (`harness.schedule`) this backend can do; a test that needs
+    more is refused before it starts.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[str]: ...
+    @property
+    def topology(self) -> Topology: ...
+    @property
+    def events(self) -> Sequence[NodeEvent]:
+        """What the nodes have said so far, in order."""
+        ...
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the cluster was created; virtual in simulation."""
+        ...
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def running(self, node: str) -> bool: ...
+    def client_host(self, name: str) -> ClientHost: ...
+    def address(self, node: str, *, client: str) -> Address:
+        """Where that client host reaches that node."""
+        ...
+
+    def on_event(self, callback: Callable[[NodeEvent], None]) -> None: ...
+
+    async def kill(self, node: str) -> Evidence: ...
+    async def restart(self, node: str) -> Evidence: ...
+    async def pause(self, node: str) -> Evidence: ...
+    async def resume(self, node: str) -> Evidence: ...
+    async def power_fail(self, node: str, *, torn: bool = False) -> Evidence: ...
+    async def cut(self, source: str, target: str, *, how: How) -> Evidence: ...
+    async def heal(self, source: str, target: str) -> Evidence: ...
+    async def degrade(self, source: str, target: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+        """Adds to the link's latency; zeroes lift it."""
+        ...
+
+    async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
+        """Wall clock = true time + offset, running at `rate` from now on. (0, 1.0) lifts it."""
+        ...
+
+    def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
+        """Calls `action(node)` when the node reaches the named protocol step; returns the disarming call."""
+        ...
+
+
+Scenario = Callable[[Cluster], Awaitable[T]]
+"""What a run does with a cluster; called inside the backend's event loop."""
+
+
+class Backend(Protocol):
+    """Where clusters run. Registered under `chaos.backends`."""
+
+    description: str
+    capabilities: frozenset[str]
+
+    def check(self) -> list[tuple[str, bool, str]]:
+        """What this machine needs for it: (requirement, met, how to fix). Printed by `chaos doctor`."""
+        ...
+
+    def run(
+        self,
+        scenario: Scenario[T],
+        *,
+        system: Any,
+        topology: Topology,
+        config: dict[str, Any],
+        bugs: frozenset[str],
+        seed: int,
+        folder: Path | None,
+    ) -> T:
+        """Creates the event loop and the cluster (not yet started), runs the scenario to its end, cleans up."""
+        ...

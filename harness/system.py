@@ -1,0 +1,78 @@
+"""A system under test, as the engine sees it. Registered under `chaos.systems`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from harness.cluster import Cluster
+from harness.node import NodeEvent, NodeProgram
+from harness.settings import Setting
+from harness.topology import NodeInfo, Topology
+
+
+class ClusterView(Protocol):
+    """The cluster's state as its nodes reported it, for selectors and for the report.
+
+    Fed with every `NodeEvent` in order; answers the system's selector functions.
+    """
+
+    def observe(self, event: NodeEvent) -> None: ...
+
+    def select(self, function: str, argument: str) -> tuple[str, ...]:
+        """Node names for `leader(orders/0)` and the like; empty where nobody is it now.
+        Raises KeyError for a function this system does not have."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """JSON: partitions with leader, epoch, ISR; coordinators; controller. For live display."""
+        ...
+
+
+class System(Protocol):
+    description: str
+    capabilities: frozenset[str]
+    """`log`, `transactions`, `groups`, `key-value`, …: what `client` offers (`harness.capabilities`)."""
+    settings: tuple[Setting, ...]
+    bugs: Mapping[str, str]
+    """Name -> one line; see the catalogue."""
+    situations: Mapping[str, str]
+    """Named situations a run may reach -> one line. Counted by `count_situations`."""
+
+    def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
+        """The processes of a cluster of this size, with their default ports."""
+        ...
+
+    def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
+        """Raises `UserError` for a contradictory configuration."""
+        ...
+
+    def program(self) -> NodeProgram:
+        """The node's main coroutine, for backends that run it in-process."""
+        ...
+
+    def command(self) -> Sequence[str]:
+        """The arguments of `python` that run one node for real: `("-m", "systems.broker")`."""
+        ...
+
+    def view(self, topology: Topology) -> ClusterView: ...
+
+    async def ready(self, cluster: Cluster) -> None:
+        """Returns when the cluster serves; the caller sets the time limit."""
+        ...
+
+    async def recovered(self, cluster: Cluster) -> None:
+        """Returns when, after a heal, the cluster is whole again (all nodes in service, all replicas in sync)."""
+        ...
+
+    def client(self, capability: str, cluster: Cluster, host: str, config: Mapping[str, Any]) -> Any:
+        """The capability's object for a client on that host, to be used inside `ClientHost.spawn`."""
+        ...
+
+    def count_situations(self, events: Sequence[NodeEvent]) -> dict[str, int]:
+        """How often each named situation was reached; zeroes included."""
+        ...
+
+    def promise(self, config: Mapping[str, Any]) -> str:
+        """The one-line guarantee of this configuration (semantics: what is claimed and what is not)."""
+        ...

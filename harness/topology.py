@@ -1,0 +1,35 @@
+"""What a cluster is made of, as the nemeses and the report see it before it runs."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class NodeInfo(msgspec.Struct, frozen=True):
+    """One server process. `role` is the system's word (`broker`, `controller`, `store`)."""
+
+    name: str
+    role: str
+    id: int
+    port: int
+
+
+class Topology(msgspec.Struct, frozen=True):
+    """Nodes in a fixed order, client hosts, and the things that selectors may name.
+
+    `subjects` maps a selector function to the arguments it can take in this run:
+    `{"leader": ("input/0", "output/0"), "coordinator": ("eos-0",)}`.
+    """
+
+    nodes: tuple[NodeInfo, ...]
+    clients: tuple[str, ...] = ()
+    subjects: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+
+    def named(self, name: str) -> NodeInfo:
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def with_role(self, role: str) -> tuple[NodeInfo, ...]:
+        return tuple(n for n in self.nodes if n.role == role)

@@ -1,0 +1,1 @@
+"""The systems under test. Nothing here knows that it is being tested."""

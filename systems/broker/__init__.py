@@ -1,0 +1,1 @@
+"""A Kafka-compatible broker: ISR replication with leader epochs, idempotence, transactions, groups."""
