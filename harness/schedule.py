@@ -17,6 +17,15 @@ Selectors are resolved when the fault fires, against the cluster's state at that
 `one-of(SELECTOR)`, `SELECTOR-SELECTOR` (set difference), `SELECTOR+SELECTOR` (union), or a function of the system:
 `leader(orders/0)`, `followers(orders/0)`, `isr(orders/0)`, `replicas(orders/0)`,
 `outside-isr(orders/0)`, `coordinator(TXN)`, `group-coordinator(GROUP)`, `controller`.
+A function without its argument (`leader`) takes a random one of the run's subjects. `minority` and
+`majority` draw from each role, so that `minority` never breaks a quorum; `minority(SELECTOR)` and
+`majority(SELECTOR)` draw from the given nodes. Client hosts go by their names (`client-0`).
+
+In the history a fault is a pair `invoke` and `ok` of process `nemesis` with `f` = its kind, and a second
+pair when it ends, with `f` of `UNDO`. `value` is an object: `fault` (position in the schedule, the same in
+both pairs), `selector`, `params`, `duration_ms`, and in the completion `targets` (names), `links`
+(`[source, target]` pairs), `verified`, `detail`. A fault without a target completes as `fail`, one that
+raised as `info`. `crash-at` only arms; the crash is a `kill` pair of the same `fault`.
 """
 
 from __future__ import annotations
@@ -26,6 +35,19 @@ from typing import Any
 import msgspec
 
 FORMAT_VERSION = 1
+
+UNDO = {
+    "partition": "heal-partition",
+    "kill": "restart",
+    "pause": "resume",
+    "power": "restart",
+    "clock": "heal-clock",
+    "slow": "heal-slow",
+    "crash-at": "disarm",
+}
+"""Kind of fault -> `f` of the event that ends it."""
+
+KINDS = frozenset(UNDO)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
