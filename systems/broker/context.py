@@ -129,8 +129,10 @@ class Broker(Protocol):
     @property
     def replicas(self) -> Replicas: ...
 
-    def channel(self, broker_id: int) -> Channel:
-        """To another broker (or to this one, through loopback)."""
+    def channel(self, broker_id: int, purpose: str = "") -> Channel:
+        """To another broker (or to this one, through loopback). A broker answers the requests of one
+        connection one after the other, so what must not wait behind something slow has its own `purpose`,
+        and with it a connection of its own (Kafka keeps one client each for markers, for verification, …)."""
         ...
 
     async def call_controller(self, request: Any, *, timeout_ms: int) -> Any:
