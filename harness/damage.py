@@ -1,0 +1,170 @@
+"""What is broken right now, and by which faults: damage is undone when the last fault that did it ends.
+
+Two faults may cut the same link or kill the same node. Each holds its own claim; the cluster is touched
+when the first claim comes, when the strongest claim changes, and when the last one goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+
+from harness.cluster import Cluster, Evidence, How
+from harness.shapes import Link
+
+T = TypeVar("T")
+
+FaultId = int
+"""Position of a fault in the schedule."""
+
+
+class Slowness(msgspec.Struct, frozen=True):
+    latency_ms: float
+    jitter_ms: float
+
+
+class Skew(msgspec.Struct, frozen=True):
+    """As in `Cluster.skew`."""
+
+    offset_ms: float
+    rate: float = 1.0
+
+
+def together(evidence: Iterable[Evidence]) -> Evidence:
+    """True only if all were; False if one was not; details joined without repetition."""
+    all_evidence = list(evidence)
+    if any(e.verified is False for e in all_evidence):
+        verified: bool | None = False
+    elif all(e.verified is True for e in all_evidence):
+        verified = True
+    else:
+        verified = None
+    return Evidence(verified, "; ".join(dict.fromkeys(e.detail for e in all_evidence if e.detail)))
+
+
+class Damage:
+    """The claims of all active faults on one cluster. The last claim on a link or clock is the one in force;
+    latencies add up."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._clients = frozenset(cluster.topology.clients)
+        self._down: dict[str, list[FaultId]] = {}
+        self._paused: dict[str, list[FaultId]] = {}
+        self._cut: dict[Link, dict[FaultId, How]] = {}
+        self._slow: dict[Link, dict[FaultId, Slowness]] = {}
+        self._skewed: dict[str, dict[FaultId, Skew]] = {}
+
+    def should_run(self, node: str) -> bool:
+        """False while a fault keeps the node down."""
+        return node not in self._down
+
+    async def kill(self, fault: FaultId, node: str) -> Evidence:
+        """A client host dies and is replaced at once: nothing holds it down."""
+        if node in self._clients:
+            await self._cluster.client_host(node).kill()
+            return Evidence(True)
+        already = node in self._down
+        self._down.setdefault(node, []).append(fault)
+        if already or not self._cluster.running(node):
+            return Evidence(True, f"{node} was down already")
+        return await self._cluster.kill(node)
+
+    async def power_fail(self, fault: FaultId, node: str, *, torn: bool) -> Evidence:
+        """Also of a node that is down already: what its killed process had left unsynced goes too."""
+        self._down.setdefault(node, []).append(fault)
+        return await self._cluster.power_fail(node, torn=torn)
+
+    def claim_down(self, fault: FaultId, node: str) -> None:
+        """The node died at this fault's hand by another way (a crash at a step)."""
+        self._down.setdefault(node, []).append(fault)
+
+    async def restart(self, fault: FaultId, node: str) -> Evidence:
+        if node in self._clients:
+            return Evidence(True)
+        if not self._release_list(self._down, fault, node):
+            return Evidence(True, f"{node} is still held down by another fault")
+        self._paused.pop(node, None)
+        if self._cluster.running(node):
+            return Evidence(True, f"{node} was running already")
+        return await self._cluster.restart(node)
+
+    async def pause(self, fault: FaultId, node: str) -> Evidence:
+        already = node in self._paused
+        if node not in self._clients and not self._cluster.running(node):
+            return Evidence(False, f"{node} was down")
+        self._paused.setdefault(node, []).append(fault)
+        return Evidence(True, f"{node} was paused already") if already else await self._cluster.pause(node)
+
+    async def resume(self, fault: FaultId, node: str) -> Evidence:
+        if fault not in self._paused.get(node, ()):
+            return Evidence(True, f"{node} was restarted meanwhile")
+        if not self._release_list(self._paused, fault, node):
+            return Evidence(True, f"{node} is still held by another fault")
+        if node not in self._clients and not self._cluster.running(node):
+            return Evidence(True, f"{node} was killed meanwhile")
+        return await self._cluster.resume(node)
+
+    async def cut(self, fault: FaultId, link: Link, how: How) -> Evidence:
+        claims = self._cut.setdefault(link, {})
+        before = _last(claims)
+        claims[fault] = how
+        return Evidence(True) if before == how else await self._cluster.cut(*link, how=how)
+
+    async def heal(self, fault: FaultId, link: Link) -> Evidence:
+        claims = self._cut.get(link, {})
+        before = _last(claims)
+        claims.pop(fault, None)
+        after = _last(claims)
+        if after is None:
+            self._cut.pop(link, None)
+            return await self._cluster.heal(*link)
+        return Evidence(True) if after == before else await self._cluster.cut(*link, how=after)
+
+    async def slow(self, fault: FaultId, link: Link, slowness: Slowness) -> Evidence:
+        self._slow.setdefault(link, {})[fault] = slowness
+        return await self._apply_slowness(link)
+
+    async def quicken(self, fault: FaultId, link: Link) -> Evidence:
+        self._slow.get(link, {}).pop(fault, None)
+        return await self._apply_slowness(link)
+
+    async def _apply_slowness(self, link: Link) -> Evidence:
+        claims = self._slow.get(link, {}).values()
+        if not claims:
+            self._slow.pop(link, None)
+        latency_ms = sum(c.latency_ms for c in claims)
+        return await self._cluster.degrade(
+            *link, latency_ms=latency_ms, jitter_ms=sum(c.jitter_ms for c in claims)
+        )
+
+    async def skew(self, fault: FaultId, node: str, skew: Skew) -> Evidence:
+        claims = self._skewed.setdefault(node, {})
+        claims.pop(fault, None)
+        claims[fault] = skew
+        return await self._cluster.skew(node, offset_ms=skew.offset_ms, rate=skew.rate)
+
+    async def unskew(self, fault: FaultId, node: str) -> Evidence:
+        claims = self._skewed.get(node, {})
+        claims.pop(fault, None)
+        left = _last(claims) or Skew(0.0)
+        if not claims:
+            self._skewed.pop(node, None)
+        return await self._cluster.skew(node, offset_ms=left.offset_ms, rate=left.rate)
+
+    @staticmethod
+    def _release_list(claims: dict[str, list[FaultId]], fault: FaultId, node: str) -> bool:
+        """Drops the fault's claim; true when it was the last one."""
+        left = claims.get(node, [])
+        if fault in left:
+            left.remove(fault)
+        if left:
+            return False
+        claims.pop(node, None)
+        return True
+
+
+def _last(claims: dict[FaultId, T]) -> T | None:
+    return next(reversed(claims.values()), None)

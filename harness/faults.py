@@ -1,0 +1,332 @@
+"""Carries a fault schedule out against a cluster, and writes into the history what was done to whom.
+
+Each fault is resolved when it fires, applied, kept for its duration and undone. How the events look in
+the history is said in `harness.schedule`. Whatever fails here is recorded as `info` and reported to the
+runner, never swallowed: a fault that may not have bitten counts for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from harness.cluster import Cluster, Evidence
+from harness.damage import Damage, Skew, Slowness, together
+from harness.errors import UserError, unknown_name
+from harness.history import HistoryWriter
+from harness.ops import NEMESIS
+from harness.schedule import KINDS, UNDO, Fault, Schedule
+from harness.selectors import parse, resolve
+from harness.shapes import Link, check_params, cut_links
+from harness.system import ClusterView
+from harness.topology import Topology
+
+CLOCK_MODES = ("jump", "drift", "strobe")
+Problem = Callable[[str, str], None]
+"""Called with (what went wrong, traceback): a reason for `unknown`."""
+
+
+def check_schedule(schedule: Schedule, topology: Topology, view: ClusterView) -> None:
+    """Raises `UserError` for a kind, a parameter or a selector that cannot be carried out."""
+    for position, fault in enumerate(schedule.faults):
+        try:
+            _check(fault, topology, view)
+        except UserError as error:
+            raise UserError(f"fault {position} ({fault.kind} at {fault.at_ms} ms): {error}") from None
+
+
+def _check(fault: Fault, topology: Topology, view: ClusterView) -> None:
+    if fault.kind not in KINDS:
+        raise unknown_name("fault kind", fault.kind, KINDS)
+    if fault.at_ms < 0 or (fault.duration_ms is not None and fault.duration_ms < 0):
+        raise UserError("at_ms and duration_ms must not be negative")
+    if fault.kind == "partition":
+        check_params(fault.params)
+    if fault.kind == "clock" and fault.params.get("mode", "jump") not in CLOCK_MODES:
+        raise unknown_name("clock mode", str(fault.params["mode"]), CLOCK_MODES)
+    if fault.kind == "crash-at" and not fault.params.get("step"):
+        raise UserError("crash-at needs the parameter 'step'")
+    resolve(parse(fault.selector, topology), topology, view, random.Random(0))
+
+
+class _Active:
+    """A fault in force: whom it hit, and what its undoing must know."""
+
+    def __init__(self, position: int, fault: Fault, targets: tuple[str, ...]) -> None:
+        self.position = position
+        self.fault = fault
+        self.targets = targets
+        self.links: tuple[Link, ...] = ()
+        self.crashed: str | None = None
+        self.disarm: list[Callable[[], None]] = []
+        self.strobe: asyncio.Task[None] | None = None
+
+
+class Injector:
+    """One run's faults. `bitten` tells the positions of those that are known to have taken effect."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        view: ClusterView,
+        schedule: Schedule,
+        writer: HistoryWriter,
+        *,
+        seed: int,
+        problem: Problem,
+    ) -> None:
+        self._cluster = cluster
+        self._topology = cluster.topology
+        self._view = view
+        self._schedule = schedule
+        self._writer = writer
+        self._seed = seed
+        self._problem = problem
+        self._active: dict[int, _Active] = {}
+        self._lock = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self.damage = Damage(cluster)
+        self.unproven_heals: list[str] = []
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """What is broken now, for the live line: `partition leader(orders/0)`."""
+        return tuple(f"{a.fault.kind} {a.fault.selector}" for a in self._active.values())
+
+    async def run(self) -> None:
+        """Fires every fault at its time, counted from this call; returns when all are over."""
+        tasks = [asyncio.ensure_future(self._life(i, f)) for i, f in enumerate(self._schedule.faults)]
+        try:
+            for task in tasks:
+                await task
+        finally:
+            self._closed = True
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _life(self, position: int, fault: Fault) -> None:
+        await asyncio.sleep(fault.at_ms / 1000)
+        await asyncio.shield(self._fire(position, fault))
+        if fault.duration_ms is None:
+            return
+        await asyncio.sleep(fault.duration_ms / 1000)
+        await asyncio.shield(self._end(position))
+
+    async def _end(self, position: int) -> None:
+        async with self._lock:
+            await self._undo(position)
+
+    async def heal_all(self, *, only: frozenset[str] | None = None) -> None:
+        """Undoes what is still in force. With `only` (the core), what lies outside stays broken for good."""
+        self._closed = True
+        async with self._lock:
+            for position in list(self._active):
+                await self._undo(position, only=only)
+
+    async def _fire(self, position: int, fault: Fault) -> None:
+        """Shielded from the end of the run: a fault is applied and recorded as a whole or not begun."""
+        async with self._lock:
+            if not self._closed:
+                await self._fire_now(position, fault)
+
+    async def _fire_now(self, position: int, fault: Fault) -> None:
+        what: dict[str, Any] = {
+            "fault": position,
+            "selector": fault.selector,
+            "params": fault.params,
+            "duration_ms": fault.duration_ms,
+        }
+        self._record("invoke", fault.kind, what)
+        rng = random.Random(f"{self._seed}:fault:{fault.at_ms}:{fault.kind}:{fault.selector}")
+        try:
+            targets = resolve(parse(fault.selector, self._topology), self._topology, self._view, rng)
+            active = _Active(position, fault, targets)
+            if fault.kind == "partition":
+                active.links = cut_links(targets, self._topology, fault.params, rng)
+            what |= {"targets": list(targets)}
+            if not targets or (fault.kind == "partition" and not active.links):
+                self._record("fail", fault.kind, what | {"verified": False}, error="no target")
+                return
+            self._active[position] = active
+            evidence = await self._apply(active)
+        except Exception as error:
+            self._record("info", fault.kind, what | {"verified": None}, error=_named(error))
+            self._problem(f"fault {position} ({fault.kind} {fault.selector}): {_named(error)}", _trace(error))
+            return
+        self._record("ok", fault.kind, what | _told(active.links, evidence))
+
+    async def _undo(self, position: int, *, only: frozenset[str] | None = None) -> None:
+        active = self._active.pop(position, None)
+        if active is None:
+            return
+        fault = active.fault
+        if active.crashed is not None:
+            await self._undo_crash(active, only)
+            return
+        f = UNDO[fault.kind]
+        targets = [t for t in active.targets if only is None or t in only]
+        links = [link for link in active.links if only is None or set(link) <= only]
+        if only is not None and not targets and not links:
+            return
+        what = {"fault": position, "selector": fault.selector}
+        self._record("invoke", f, what)
+        what |= {"targets": targets}
+        try:
+            evidence = await self._lift(active, targets, links)
+        except Exception as error:
+            self._record("info", f, what | {"verified": None}, error=_named(error))
+            self._problem(f"{f} of fault {position} ({fault.selector}): {_named(error)}", _trace(error))
+            return
+        if evidence.verified is not True:
+            self.unproven_heals.append(f"{f} of fault {position} ({fault.selector}): {evidence.detail}")
+        self._record("ok", f, what | _told(links, evidence))
+
+    async def _apply(self, active: _Active) -> Evidence:
+        fault, position, params = active.fault, active.position, active.fault.params
+        damage = self.damage
+        match fault.kind:
+            case "partition":
+                how = params.get("how", "drop")
+                return together([await damage.cut(position, link, how) for link in active.links])
+            case "kill":
+                return together([await damage.kill(position, t) for t in active.targets])
+            case "pause":
+                return together([await damage.pause(position, t) for t in active.targets])
+            case "power":
+                torn = bool(params.get("torn", False))
+                return together([await damage.power_fail(position, t, torn=torn) for t in active.targets])
+            case "slow":
+                active.links = self._links_of(active.targets)
+                slowness = Slowness(float(params.get("latency_ms", 100)), float(params.get("jitter_ms", 0)))
+                return together([await damage.slow(position, link, slowness) for link in active.links])
+            case "clock":
+                return await self._skew(active)
+            case "crash-at":
+                return self._arm(active)
+        raise AssertionError(fault.kind)
+
+    async def _lift(self, active: _Active, targets: Sequence[str], links: Sequence[Link]) -> Evidence:
+        position, damage = active.position, self.damage
+        match active.fault.kind:
+            case "partition":
+                return together([await damage.heal(position, link) for link in links])
+            case "kill" | "power":
+                return together([await damage.restart(position, t) for t in targets])
+            case "pause":
+                return together([await damage.resume(position, t) for t in targets])
+            case "slow":
+                return together([await damage.quicken(position, link) for link in links])
+            case "clock":
+                if active.strobe is not None:
+                    active.strobe.cancel()
+                return together([await damage.unskew(position, t) for t in targets])
+            case "crash-at":
+                for disarm in active.disarm:
+                    disarm()
+                return Evidence(True, "the step was never reached")
+        raise AssertionError(active.fault.kind)
+
+    def _links_of(self, targets: Iterable[str]) -> tuple[Link, ...]:
+        """All links of these nodes, those to client hosts included."""
+        nodes = [node.name for node in self._topology.nodes]
+        links: list[Link] = []
+        for target in targets:
+            others = [*nodes, *self._topology.clients] if target in nodes else nodes
+            for other in others:
+                if other != target:
+                    links += [(target, other), (other, target)]
+        return tuple(dict.fromkeys(links))
+
+    async def _skew(self, active: _Active) -> Evidence:
+        params, position = active.fault.params, active.position
+        offset_ms = float(params.get("offset_ms", 0))
+        if params.get("mode", "jump") == "drift":
+            skew = Skew(offset_ms, 1.0 + float(params.get("rate", 0.0)))
+        else:
+            skew = Skew(offset_ms)
+        evidence = together([await self.damage.skew(position, t, skew) for t in active.targets])
+        if params.get("mode") == "strobe":
+            period_s = float(params.get("period_ms", 100)) / 1000
+            active.strobe = asyncio.ensure_future(self._strobe(active, skew, period_s))
+        return evidence
+
+    async def _strobe(self, active: _Active, skew: Skew, period_s: float) -> None:
+        away = True
+        while active.position in self._active:
+            await asyncio.sleep(period_s)
+            away = not away
+            for target in active.targets:
+                await self.damage.skew(active.position, target, skew if away else Skew(0.0))
+
+    def _arm(self, active: _Active) -> Evidence:
+        """The first of the targets to reach the step dies there; the others are disarmed."""
+        step = str(active.fault.params["step"])
+        for target in active.targets:
+            active.disarm.append(self._cluster.arm(target, step, lambda n: self._crash(active, n)))
+        return Evidence(True, f"armed at {step}")
+
+    def _crash(self, active: _Active, node: str) -> None:
+        if active.crashed is not None or active.position not in self._active:
+            return
+        active.crashed = node
+        for disarm in active.disarm:
+            disarm()
+        what: dict[str, Any] = {
+            "fault": active.position,
+            "selector": active.fault.selector,
+            "params": active.fault.params,
+            "duration_ms": active.fault.duration_ms,
+        }
+        self._record("invoke", "kill", what)
+        self.damage.claim_down(active.position, node)
+        self._record("ok", "kill", what | {"targets": [node]} | _told((), Evidence(True)))
+        _finish_now(self._cluster.kill(node), self._loop)
+
+    async def _undo_crash(self, active: _Active, only: frozenset[str] | None) -> None:
+        assert active.crashed is not None
+        if only is not None and active.crashed not in only:
+            return
+        what = {"fault": active.position, "selector": active.fault.selector, "targets": [active.crashed]}
+        self._record("invoke", "restart", what)
+        evidence = await self.damage.restart(active.position, active.crashed)
+        if evidence.verified is not True:
+            self.unproven_heals.append(f"restart of {active.crashed}: {evidence.detail}")
+        self._record("ok", "restart", what | _told((), evidence))
+
+    def _record(self, type: Any, f: str, value: dict[str, Any], *, error: str | None = None) -> None:
+        self._writer.append(NEMESIS, type, f, value=value, error=error)
+
+
+def _finish_now(kill: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """The crash must come before the node's next instruction: a kill that has nothing to wait for is
+    carried out here and now; the rest of one that has goes on in the loop."""
+    try:
+        kill.send(None)
+    except StopIteration:
+        return
+    loop.create_task(kill)
+
+
+def _told(links: Sequence[Link], evidence: Evidence) -> dict[str, Any]:
+    told: dict[str, Any] = {"verified": evidence.verified}
+    if links:
+        told["links"] = [list(link) for link in links]
+    if evidence.detail:
+        told["detail"] = evidence.detail
+    return told
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,165 @@
+"""From what was asked for to what will run: every name loaded, every default filled in, everything checked.
+
+`resolve` is a pure function of a `Spec` (and the schedule that may stand in it), so that a replay or a
+worker process arrives at the same plan.
+"""
+
+from __future__ import annotations
+
+import random
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+
+from harness import registry, timeouts
+from harness.errors import UserError, unknown_name
+from harness.faults import check_schedule
+from harness.nemesis import Nemesis
+from harness.schedule import Schedule, merge
+from harness.settings import Setting
+from harness.settings import resolve as resolve_settings
+from harness.spec import Spec
+from harness.system import System
+from harness.topology import Topology
+from harness.workload import Workload
+
+FINALS = ("all", "core", "none")
+CLIENT_PREFIX = "client-"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A run that is ready to start. `spec` has every default filled in."""
+
+    spec: Spec
+    system: Any
+    workload: Any
+    backend: Any
+    topology: Topology
+    schedule: Schedule
+
+
+def chaos_version() -> str:
+    try:
+        return version("chaos-harness")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def declared_settings(system: System, workload: Workload) -> tuple[Setting, ...]:
+    """Every `--set` key of a run: of the system, the workload, the harness and the simulator."""
+    declared = [*system.settings, *workload.settings, *timeouts.SETTINGS]
+    if find_spec("harness.sim.settings") is not None:
+        from harness.sim.settings import SETTINGS
+
+        declared += SETTINGS
+    return tuple({s.name: s for s in reversed(declared)}.values())
+
+
+def resolve(spec: Spec) -> Plan:
+    """Raises `UserError` for an unknown name, a setting of the wrong kind, a contradictory configuration, a
+    system that lacks what the workload needs, or a backend that lacks a fault kind."""
+    _check_numbers(spec)
+    system: System = registry.load("systems", spec.system)
+    workload: Workload = registry.load("workloads", spec.workload)
+    nemeses = _nemeses(spec.nemesis)
+    backend = registry.load("backends", spec.backend)
+    _check_capabilities(spec, system, workload)
+    for bug in spec.bugs:
+        if bug not in system.bugs:
+            raise unknown_name(f"bug of system '{spec.system}'", bug, system.bugs)
+    settings = dict(spec.settings)
+    declared = declared_settings(system, workload)
+    if any(s.name == "client" for s in declared):
+        settings.setdefault("client", spec.client)
+    config = dict(resolve_settings(declared, settings))
+    concurrency = spec.concurrency or workload.default_concurrency
+    topology = Topology(
+        nodes=system.nodes(spec.nodes, config),
+        clients=tuple(f"{CLIENT_PREFIX}{slot}" for slot in range(concurrency)),
+        subjects=workload.subjects(config),
+    )
+    system.validate(topology, config)
+    workload.validate(topology, config)
+    schedule = spec.schedule or _schedule(nemeses, topology, spec, config)
+    check_schedule(schedule, topology, system.view(topology))
+    needed = schedule.kinds.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.kinds
+    _check_faults(spec, needed, backend.capabilities)
+    resolved = msgspec.structs.replace(
+        spec,
+        concurrency=concurrency,
+        rate=spec.rate or workload.default_rate,
+        settings={k: config[k] for k in settings},
+        config=config,
+        chaos_version=chaos_version(),
+    )
+    return Plan(resolved, system, workload, backend, topology, schedule)
+
+
+def _check_numbers(spec: Spec) -> None:
+    for option, value in (("--nodes", spec.nodes), ("--time-limit", spec.time_limit_ms)):
+        if value < 1:
+            raise UserError(f"{option}: expected more than 0, got {value}")
+    for option, number in (("--concurrency", spec.concurrency), ("--rate", spec.rate)):
+        if number < 0:
+            raise UserError(f"{option}: expected more than 0, got {number}")
+    if spec.final not in FINALS:
+        raise unknown_name("--final", spec.final, FINALS)
+
+
+def _nemeses(names: str) -> list[tuple[str, Nemesis]]:
+    parts = [name.strip() for name in names.split("+")]
+    if not all(parts):
+        raise UserError(f"--nemesis {names}: expected names joined by '+', as in partition+kill")
+    return [(name, registry.load("nemeses", name)) for name in parts]
+
+
+def _schedule(
+    nemeses: list[tuple[str, Nemesis]], topology: Topology, spec: Spec, config: dict[str, Any]
+) -> Schedule:
+    """Each nemesis has its own stream of draws, so that adding one does not change the others."""
+    return merge(
+        *(
+            nemesis.schedule(
+                topology, spec.time_limit_ms, random.Random(f"{spec.seed}:nemesis:{name}"), config
+            )
+            for name, nemesis in nemeses
+        )
+    )
+
+
+def _check_capabilities(spec: Spec, system: System, workload: Workload) -> None:
+    missing = workload.requires - system.capabilities
+    if missing:
+        able = [n for n in registry.names("systems") if _offers(n, workload.requires)]
+        raise UserError(
+            f"workload '{spec.workload}' needs {', '.join(sorted(missing))}, which system '{spec.system}' does "
+            f"not offer (it offers {', '.join(sorted(system.capabilities)) or 'nothing'}); "
+            f"systems that do: {', '.join(able) or 'none'}"
+        )
+
+
+def _offers(name: str, required: frozenset[str]) -> bool:
+    try:
+        return required <= registry.load("systems", name).capabilities
+    except UserError:
+        return False
+
+
+def _check_faults(spec: Spec, needed: frozenset[str], offered: frozenset[str]) -> None:
+    missing = needed - offered
+    if missing:
+        able = [n for n in registry.names("backends") if _breaks(n, needed)]
+        raise UserError(
+            f"backend '{spec.backend}' cannot do {', '.join(sorted(missing))} "
+            f"(it can do {', '.join(sorted(offered)) or 'nothing'}); "
+            f"backends that can: {', '.join(able) or 'none'}"
+        )
+
+
+def _breaks(name: str, needed: frozenset[str]) -> bool:
+    try:
+        return needed <= registry.load("backends", name).capabilities
+    except UserError:
+        return False
