@@ -26,8 +26,8 @@ STEPS = (
 
 class Kill:
     description = (
-        "process crashes: leader, coordinator, controller, random, the whole ISR at once or staggered, a leader "
-        "whose followers lag, a crash at a named protocol step"
+        "process crashes: leader, coordinator, controller, random, a client, the whole ISR at once or staggered, "
+        "a leader whose followers lag, a crash at a named protocol step"
     )
     needs = frozenset({"kill", "pause"})
 
@@ -48,6 +48,7 @@ def _episode(aim: Aim) -> list[Fault]:
             (3, "coordinator"),
             (2 if aim.controller else 0, "controller"),
             (2, "random"),
+            (2 if aim.clients else 0, "client"),
             (6 if partition else 0, "leader-ahead"),
             (2 if aim.replicated else 0, "isr-at-once"),
             (2 if partition else 0, "isr-staggered"),
@@ -63,6 +64,8 @@ def _episode(aim: Aim) -> list[Fault]:
             return [_kill("controller", down_ms)]
         case "random":
             return [_kill(aim.any_data_node, down_ms)]
+        case "client":
+            return [_kill("one-of(clients)", 1)]
         case "isr-at-once":
             return [_kill(aim.isr(), down_ms)]
         case "leader-ahead":

@@ -8,8 +8,9 @@ waits arrive after the client has moved on (S11: a late EndTxn).
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from harness.schedule import Fault, Schedule
@@ -31,14 +32,31 @@ class Partition:
         self, topology: Topology, time_limit_ms: int, rng: random.Random, config: Mapping[str, Any]
     ) -> Schedule:
         aim = Aim(topology, rng, config)
-        return episodes(time_limit_ms, rng, lambda: [_one(aim)], quiet_ms=Range(3_000, 6_000))
+        shapes = _shapes(aim)
+        return episodes(time_limit_ms, rng, lambda: [next(shapes)(aim)], quiet_ms=Range(3_000, 6_000))
 
 
-def _one(aim: Aim) -> Fault:
-    shape = draw(
+Shape = Callable[[Aim], Fault]
+
+
+def _shapes(aim: Aim) -> Iterator[Shape]:
+    """Directed and classic shapes by turns, so that most runs meet two or all of the directed ones."""
+    directed: list[Shape] = [_leader_serving_on]
+    if aim.clients:
+        directed += [_deaf_clients, _held_requests]
+    aim.rng.shuffle(directed)
+    turns = itertools.cycle(directed)
+    if aim.rng.choice((False, False, True)):
+        yield _classic(aim)
+    while True:
+        yield next(turns)
+        yield _classic(aim)
+
+
+def _classic(aim: Aim) -> Shape:
+    return draw(
         aim.rng,
         (
-            (7 if aim.replicated else 0, _leader_serving_on),
             (3, _isolated_leader),
             (2, _isolated_coordinator),
             (2 if aim.controller else 0, _isolated_controller),
@@ -47,12 +65,9 @@ def _one(aim: Aim) -> Fault:
             (1 if aim.replicated else 0, _ring),
             (1 if aim.replicated else 0, _bridge),
             (2, _one_way),
-            (4 if aim.clients else 0, _deaf_clients),
-            (3 if aim.clients else 0, _held_requests),
             (1 if aim.clients else 0, _client_cut_off),
         ),
     )
-    return shape(aim)
 
 
 def _cut(
@@ -108,7 +123,7 @@ def _halves(aim: Aim) -> Fault:
 
 def _ring(aim: Aim) -> Fault:
     """Every node sees a majority, no two see the same one."""
-    return _cut(aim, "all", shape="ring")
+    return _cut(aim, aim.rng.choice(("all", aim.data_nodes)), shape="ring")
 
 
 def _bridge(aim: Aim) -> Fault:
@@ -135,7 +150,7 @@ def _deaf_clients(aim: Aim) -> Fault:
 def _held_requests(aim: Aim) -> Fault:
     """S11: what clients sent is delivered after they have given up on it and gone on."""
     target = aim.rng.choice(("clients", "one-of(clients)"))
-    return _cut(aim, target, direction="out", how="hold")
+    return _cut(aim, target, direction="out", how=aim.rng.choice(("hold", "drop")))
 
 
 def _client_cut_off(aim: Aim) -> Fault:

@@ -16,7 +16,7 @@ from nemeses.rhythm import Range, draw, episodes
 
 
 class Pause:
-    description = "stalled processes, shorter and longer than the session timeout: leader, coordinator, controller, random"
+    description = "stalled processes, shorter and longer than the session timeout: leader, coordinator, controller, random, a client"
     needs = frozenset({"pause"})
 
     def schedule(
@@ -34,6 +34,7 @@ def _one(aim: Aim) -> Fault:
             (3, aim.coordinator()),
             (2 if aim.controller else 0, "controller"),
             (2, aim.any_data_node),
+            (2 if aim.clients else 0, "one-of(clients)"),
         ),
     )
     percent = draw(aim.rng, ((2, Range(120, 270)), (1, Range(20, 80)))).draw(aim.rng)
