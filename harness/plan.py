@@ -142,7 +142,7 @@ def _check_capabilities(spec: Spec, system: System, workload: Workload) -> None:
 
 def _offers(name: str, required: frozenset[str]) -> bool:
     try:
-        return required <= registry.load("systems", name).capabilities
+        return bool(required <= registry.load("systems", name).capabilities)
     except UserError:
         return False
 
@@ -160,6 +160,6 @@ def _check_faults(spec: Spec, needed: frozenset[str], offered: frozenset[str]) -
 
 def _breaks(name: str, needed: frozenset[str]) -> bool:
     try:
-        return needed <= registry.load("backends", name).capabilities
+        return bool(needed <= registry.load("backends", name).capabilities)
     except UserError:
         return False
