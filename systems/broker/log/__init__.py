@@ -1,0 +1,1 @@
+"""The log of one partition on a node's disk: batches, segments, epochs, recovery."""

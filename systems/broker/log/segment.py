@@ -1,0 +1,107 @@
+"""One file of a log with the index of the batches in it."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+
+from harness.node import Disk
+from systems.broker.log.batch import BatchHeader, CorruptBatch, parse
+
+
+def segment_name(folder: str, base_offset: int) -> str:
+    return f"{folder}/{base_offset:020d}.log"
+
+
+class Segment:
+    """Batches from `base_offset` on. The index (first offset, position and largest timestamp of every
+    batch) lives in memory and is rebuilt when the log is opened."""
+
+    def __init__(self, disk: Disk, folder: str, base_offset: int) -> None:
+        self.base_offset = base_offset
+        self.end_offset = base_offset
+        self.size = 0
+        self.name = segment_name(folder, base_offset)
+        self.created = disk.exists(self.name)
+        self._disk = disk
+        self._offsets = array("q")
+        self._positions = array("q")
+        self._timestamps = array("q")
+
+    def recover(self) -> list[BatchHeader]:
+        """Reads the file, checks every CRC, cuts the file at the first bad batch and returns the headers of the good ones."""
+        data = self._disk.read(self.name)
+        good: list[BatchHeader] = []
+        position = 0
+        while position < len(data):
+            try:
+                header = parse(data, position)
+            except CorruptBatch:
+                break
+            if header.base_offset < self.end_offset:
+                break
+            good.append(header)
+            self._note(header, position)
+            position += header.size
+        if position < len(data):
+            self._disk.truncate(self.name, position)
+        self.size = position
+        return good
+
+    def append(self, header: BatchHeader, batch: bytes) -> None:
+        self._disk.append(self.name, batch)
+        self.created = True
+        self._note(header, self.size)
+        self.size += len(batch)
+
+    def read(self, start_offset: int, end_offset: int, max_bytes: int) -> bytes:
+        """Whole batches from the one that holds `start_offset` to the last that begins below `end_offset`,
+        at least one, at most `max_bytes` after the first."""
+        first = max(bisect_right(self._offsets, start_offset) - 1, 0)
+        last = bisect_left(self._offsets, end_offset)
+        if first >= last:
+            return b""
+        start = self._positions[first]
+        if self._position(last) - start > max_bytes:
+            last = max(bisect_right(self._positions, start + max_bytes, first, last + 1) - 1, first + 1)
+            if last < len(self._positions) and self._positions[last] - start > max_bytes and last > first + 1:
+                last -= 1
+        return self._disk.read(self.name, start, self._position(last) - start)
+
+    def truncate(self, end_offset: int) -> int:
+        """Drops every batch that does not end below `end_offset`; returns the new end."""
+        keep = bisect_left(self._offsets, end_offset)
+        if keep and keep == len(self._offsets) and self.end_offset <= end_offset:
+            return self.end_offset
+        if keep and self._end_of(keep - 1) > end_offset:
+            keep -= 1
+        size = self._position(keep)
+        if self.created:
+            self._disk.truncate(self.name, size)
+        self.end_offset = self._end_of(keep - 1) if keep else self.base_offset
+        self.size = size
+        del self._offsets[keep:], self._positions[keep:], self._timestamps[keep:]
+        return self.end_offset
+
+    def batch_with_timestamp(self, timestamp_ms: int) -> int | None:
+        """First offset of the first batch whose largest timestamp is at least that."""
+        for place, largest in enumerate(self._timestamps):
+            if largest >= timestamp_ms:
+                return self._offsets[place]
+        return None
+
+    @property
+    def max_timestamp(self) -> int:
+        return max(self._timestamps, default=-1)
+
+    def _note(self, header: BatchHeader, position: int) -> None:
+        self._offsets.append(header.base_offset)
+        self._positions.append(position)
+        self._timestamps.append(header.max_timestamp)
+        self.end_offset = header.last_offset + 1
+
+    def _position(self, place: int) -> int:
+        return self._positions[place] if place < len(self._positions) else self.size
+
+    def _end_of(self, place: int) -> int:
+        return self._offsets[place + 1] if place + 1 < len(self._offsets) else self.end_offset
