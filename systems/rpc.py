@@ -98,6 +98,7 @@ class ServerConnection(_Frames):
         self._handler = handler
         self._greeted = False
         self._answering: dict[int, asyncio.Task[None]] = {}
+        self._answered = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         for task in list(self._answering.values()):
@@ -120,8 +121,9 @@ class ServerConnection(_Frames):
                 self.send(_RESPONSE, correlation, answer)
             return
         task = asyncio.ensure_future(self._answer(kind, correlation, answer))
-        self._answering[correlation] = task
-        task.add_done_callback(lambda _: self._answering.pop(correlation, None))
+        self._answered = number = self._answered + 1
+        self._answering[number] = task
+        task.add_done_callback(lambda _: self._answering.pop(number, None))
 
     async def _answer(self, kind: int, correlation: int, answer: Awaitable[Any]) -> None:
         try:
