@@ -66,6 +66,8 @@ def resolve(spec: Spec) -> Plan:
     nemeses = _nemeses(spec.nemesis)
     backend = registry.load("backends", spec.backend)
     _check_capabilities(spec, system, workload)
+    for checker in workload.checkers:
+        registry.load("checkers", checker)
     for bug in spec.bugs:
         if bug not in system.bugs:
             raise unknown_name(f"bug of system '{spec.system}'", bug, system.bugs)

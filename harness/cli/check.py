@@ -1,0 +1,142 @@
+"""`chaos check RUN|HISTORY`: judge what was recorded, again or for the first time, without any cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from harness import registry, store
+from harness.campaign import RunLine, grouped, summarise
+from harness.checker import CheckContext
+from harness.cli import options
+from harness.cli.verdict import exit_code, expectation, print_outcome, to_json
+from harness.errors import UserError
+from harness.execute import Outcome, judge_run
+from harness.history import History
+from harness.judge import RunResult, judge
+from harness.runner import Problem, Recording
+from harness.schedule import KINDS
+from harness.spec import Spec
+
+
+@click.command("check")
+@click.argument("what", metavar="RUN|HISTORY", type=click.Path(path_type=Path))
+@click.option("--checker", "checkers", multiple=True, metavar="NAME", help="Instead of the workload's own.")
+@click.option("--expect", multiple=True, metavar="ANOMALY", help="Exit 0 when exactly these are found.")
+@options.settings
+@options.as_json
+@options.debug
+def command(
+    what: Path, checkers: tuple[str, ...], expect: tuple[str, ...], settings: tuple[str, ...], as_json: bool
+) -> int:
+    """Judge a run folder, or a bare history.jsonl: no cluster, no run.
+
+    A run that was killed in the middle is judged by what it had written; its result is then stored. A
+    result that exists is left as it is.
+    """
+    if not what.exists():
+        raise UserError(f"{what}: no such file or folder: expected a run folder or a history.jsonl")
+    folder = _folder(what)
+    history = store.read_run_history(what)
+    if folder is None:
+        outcome = _bare(history, checkers, options.parse_settings(settings))
+    else:
+        outcome = _run(folder, history, checkers)
+    for warning in outcome.result.warnings:
+        click.echo(f"chaos: {warning}", err=True)
+    summary = summarise([_line(outcome, what)])
+    if as_json:
+        click.echo(to_json(summary))
+    else:
+        print_outcome(outcome, None)
+        sentence = expectation(summary, expect)
+        if sentence is not None:
+            click.echo(sentence)
+    return exit_code(summary, expect)
+
+
+def _folder(what: Path) -> Path | None:
+    """The run folder that a history belongs to, if it does."""
+    folder = what if what.is_dir() else what.parent
+    if (folder / store.SPEC).exists():
+        return folder
+    if what.is_dir():
+        raise UserError(f"{what} is no run folder: it has no {store.SPEC}")
+    return None
+
+
+def _run(folder: Path, history: History, checkers: tuple[str, ...]) -> Outcome:
+    spec = store.read_spec(folder)
+    system = registry.load("systems", spec.system)
+    stored = folder / store.RESULT
+    recording = Recording(events=store.read_events(folder))
+    if stored.exists():
+        before = _stored(stored)
+        checker_failures = tuple(f"{name}: the checker raised" for name in registry.names("checkers"))
+        recording.problems = [p for p in before.problems if not p.reason.startswith(checker_failures)]
+    else:
+        before = None
+        recording.problems = [Problem("the run was killed before its end: judged by what it had written")]
+    recording.end_ns = history.end_ns
+    own = registry.load("workloads", spec.workload).checkers
+    scheduled = len(store.read_schedule(folder).faults) if (folder / store.SCHEDULE).exists() else 0
+    result = judge_run(spec, system, checkers or own, history, recording, scheduled)
+    if before is not None:
+        for name in ("interrupted", "repro", "sim_seconds", "wall_seconds", "phases", "steps"):
+            setattr(result, name, getattr(before, name))
+        result.history_digest, result.trace_digest = before.history_digest, before.trace_digest
+    else:
+        result.sim_seconds = round(history.end_ns / 1e9, 3)
+        if not checkers:
+            store.write_result(folder, result)
+    return Outcome(spec, result, folder)
+
+
+def _stored(path: Path) -> RunResult:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunResult)
+    except msgspec.MsgspecError as error:
+        raise UserError(
+            f"{path}: not a result of this chaos: {error}: remove it to have it written anew"
+        ) from None
+
+
+def _bare(history: History, checkers: tuple[str, ...], settings: dict[str, str]) -> Outcome:
+    if not checkers:
+        raise UserError(
+            "a bare history does not say what it must satisfy: name it with --checker "
+            f"(known: {', '.join(registry.names('checkers'))})"
+        )
+    fired = sum(1 for op in history.faults if op.type == "invoke" and op.f in KINDS)
+    context = CheckContext(config=_typed(settings))
+    result = judge(history, context, checkers, scheduled=fired or None)
+    result.sim_seconds = round(history.end_ns / 1e9, 3)
+    return Outcome(Spec(system="", workload="", config=dict(context.config)), result, None)
+
+
+def _typed(settings: dict[str, str]) -> dict[str, object]:
+    """Settings that no declaration types: numbers and booleans by their looks."""
+    typed: dict[str, object] = {}
+    for key, text in settings.items():
+        try:
+            typed[key] = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            typed[key] = text
+    return typed
+
+
+def _line(outcome: Outcome, what: Path) -> RunLine:
+    result = outcome.result
+    return RunLine(
+        seed=outcome.spec.seed,
+        verdict=result.verdict,
+        reason=result.reason,
+        anomalies=grouped(result.anomalies),
+        ops=result.ops,
+        situations=result.situations,
+        sim_seconds=result.sim_seconds,
+        wall_seconds=result.wall_seconds,
+        dir=str(outcome.folder or what),
+    )
