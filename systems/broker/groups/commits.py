@@ -1,0 +1,235 @@
+"""Offsets of a group: OffsetCommit, TxnOffsetCommit, OffsetFetch (semantics 2.4.7 and 2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kio.schema.errors import ErrorCode
+
+from systems.broker import messages
+from systems.broker.context import Broker, Handler, KafkaError, RequestContext
+from systems.broker.coordinator_log import CoordinatorLog, Producer
+from systems.broker.groups import codec
+from systems.broker.groups.offsets import Committed
+from systems.broker.groups.shard import Groups, GroupShard
+from systems.broker.groups.state import check_commit, check_transactional_commit
+from systems.broker.transactions.verification import verify
+
+OFFSET_COMMIT = 8
+OFFSET_FETCH = 9
+TXN_OFFSET_COMMIT = 28
+
+_ADDS_PARTITION_SINCE = 5
+_ASK_AGAIN = frozenset(
+    {
+        ErrorCode.network_exception,
+        ErrorCode.not_coordinator,
+        ErrorCode.coordinator_not_available,
+        ErrorCode.concurrent_transactions,
+    }
+)
+"""What a verification may answer for a moment. Those names would send the client to look for another group
+coordinator, so it hears COORDINATOR_LOAD_IN_PROGRESS: wait and ask here again."""
+
+Record = tuple[bytes, bytes | None]
+
+
+class OffsetCommits:
+    def __init__(self, broker: Broker, log: CoordinatorLog[Groups]) -> None:
+        self._broker = broker
+        self._log = log
+
+    def handlers(self) -> Mapping[int, tuple[range, Handler]]:
+        return {
+            OFFSET_COMMIT: (range(2, 10), self.on_offset_commit),
+            OFFSET_FETCH: (range(1, 10), self.on_offset_fetch),
+            TXN_OFFSET_COMMIT: (range(0, 6), self.on_txn_offset_commit),
+        }
+
+    async def on_offset_commit(self, context: RequestContext, request: Any) -> Any:
+        try:
+            await self._commit(request)
+            code = ErrorCode.none
+        except KafkaError as error:
+            code = error.code
+        return messages.response(context, topics=_commit_results(request, code))
+
+    async def on_txn_offset_commit(self, context: RequestContext, request: Any) -> Any:
+        try:
+            await self._commit_in_transaction(context, request)
+            code = ErrorCode.none
+        except KafkaError as error:
+            code = ErrorCode.invalid_producer_epoch if error.code is ErrorCode.producer_fenced else error.code
+        return messages.response(context, topics=_commit_results(request, code))
+
+    async def on_offset_fetch(self, context: RequestContext, request: Any) -> Any:
+        if context.version >= 8:
+            groups = [self._fetch(g.group_id, g.topics, request.require_stable) for g in request.groups]
+            return messages.response(context, groups=groups)
+        stable = getattr(request, "require_stable", False)
+        answer = self._fetch(request.group_id, request.topics, stable)
+        if context.version == 1 and answer["error_code"] is not ErrorCode.none:
+            # Version 1 has no error of the whole answer.
+            answer["topics"] = [
+                {
+                    "name": t.name,
+                    "partitions": [_nothing(i, answer["error_code"]) for i in t.partition_indexes],
+                }
+                for t in request.topics
+            ]
+        return messages.response(context, **answer)
+
+    async def _commit(self, request: Any) -> None:
+        shard = self._log.shard_of(request.group_id)
+        generation = request.generation_id_or_member_epoch
+        if "generation-not-fenced" not in self._broker.env.bugs:
+            with self._reporting(request, generation):
+                check_commit(shard.state.groups.get(request.group_id), request.member_id, generation)
+        partitions, records = _records(request)
+        appended = await self._log.append(shard, records)
+        for position, (partition, entry) in enumerate(partitions, appended.base_offset):
+            shard.state.offsets.commit(request.group_id, partition, entry._replace(position=position))
+        self._broker.env.step("group.offsets.committed")
+
+    async def _commit_in_transaction(self, context: RequestContext, request: Any) -> None:
+        """2.4.7: validated against the group, then against the transaction, then pending until its marker."""
+        shard = self._log.shard_of(request.group_id)
+        self._check_group(shard, request)
+        await self._check_transaction(context, shard, request)
+        # The group may have moved on while the other coordinator was asked.
+        self._check_group(shard, request)
+        partitions, records = _records(request)
+        appended = await self._log.append(
+            shard, records, producer=Producer(request.producer_id, request.producer_epoch)
+        )
+        for position, (partition, entry) in enumerate(partitions, appended.base_offset):
+            shard.state.offsets.hold(
+                request.producer_id, request.group_id, partition, entry._replace(position=position)
+            )
+        self._broker.env.step("group.transactional_offsets.pending")
+
+    def _check_group(self, shard: GroupShard, request: Any) -> None:
+        if "txn-offset-commit-not-group-fenced" in self._broker.env.bugs:
+            return
+        generation = getattr(request, "generation_id", -1)
+        with self._reporting(request, generation):
+            check_transactional_commit(
+                shard.state.groups.get(request.group_id), getattr(request, "member_id", ""), generation
+            )
+
+    async def _check_transaction(self, context: RequestContext, shard: GroupShard, request: Any) -> None:
+        """2.4.2 for the offsets partition: a late request of an ended transaction must not open another
+        one that nobody will end."""
+        offsets = shard.state.offsets
+        if offsets.open_transaction(request.producer_id):
+            return
+        seen = offsets.last_marker(request.producer_id)
+        try:
+            await verify(
+                self._broker,
+                transactional_id=request.transactional_id,
+                producer_id=request.producer_id,
+                producer_epoch=request.producer_epoch,
+                partitions=[(self._log.topic, shard.index)],
+                add=context.version >= _ADDS_PARTITION_SINCE,
+            )
+        except KafkaError as error:
+            if error.code in _ASK_AGAIN:
+                raise KafkaError(ErrorCode.coordinator_load_in_progress, str(error)) from error
+            raise
+        if offsets.last_marker(request.producer_id) != seen:
+            raise KafkaError(ErrorCode.invalid_txn_state, "the transaction ended in the meantime")
+
+    def _fetch(self, group_id: str, topics: Sequence[Any] | None, require_stable: bool) -> dict[str, Any]:
+        try:
+            offsets = self._log.shard_of(group_id).state.offsets
+        except KafkaError as error:
+            return {"group_id": group_id, "topics": [], "error_code": error.code}
+        committed = offsets.committed.get(group_id, {})
+        if topics is None:
+            wanted = sorted(committed)
+        else:
+            wanted = [(topic.name, index) for topic in topics for index in topic.partition_indexes]
+        by_topic: dict[str, list[dict[str, Any]]] = {}
+        for partition in wanted:
+            if require_stable and offsets.unstable(group_id, partition):
+                answer = _nothing(partition[1], ErrorCode.unstable_offset_commit)
+            elif partition not in committed:
+                answer = _nothing(partition[1], ErrorCode.none)
+            else:
+                answer = _found(partition[1], committed[partition])
+            by_topic.setdefault(partition[0], []).append(answer)
+        return {
+            "group_id": group_id,
+            "topics": [{"name": name, "partitions": parts} for name, parts in by_topic.items()],
+            "error_code": ErrorCode.none,
+        }
+
+    def _reporting(self, request: Any, generation: int) -> _Fencing:
+        return _Fencing(self._broker, request.group_id, getattr(request, "member_id", ""), generation)
+
+
+class _Fencing:
+    """Reports a commit that was refused for its generation or member, and lets the error pass."""
+
+    def __init__(self, broker: Broker, group: str, member: str, generation: int) -> None:
+        self._broker = broker
+        self._fields = {"group": group, "member": member, "generation": generation}
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, KafkaError):
+            self._broker.env.emit("commit-fenced", **self._fields, error=error.code.name)
+
+
+def _records(request: Any) -> tuple[list[tuple[tuple[str, int], Committed]], list[Record]]:
+    """What is committed, and the log records that say so, in the same order."""
+    entries: list[tuple[tuple[str, int], Committed]] = []
+    records: list[Record] = []
+    for topic in request.topics:
+        for partition in topic.partitions:
+            epoch = getattr(partition, "committed_leader_epoch", -1)
+            metadata = partition.committed_metadata or ""
+            entry = Committed(partition.committed_offset, epoch, metadata, -1)
+            key = codec.OffsetKey(request.group_id, topic.name, partition.partition_index)
+            value = codec.OffsetValue(partition.committed_offset, epoch, metadata)
+            entries.append(((topic.name, partition.partition_index), entry))
+            records.append((codec.encode(key), codec.encode(value)))
+    if not records:
+        raise KafkaError(ErrorCode.invalid_request, "no offsets to commit")
+    return entries, records
+
+
+def _commit_results(request: Any, code: ErrorCode) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": topic.name,
+            "partitions": [
+                {"partition_index": partition.partition_index, "error_code": code}
+                for partition in topic.partitions
+            ],
+        }
+        for topic in request.topics
+    ]
+
+
+def _found(index: int, committed: Committed) -> dict[str, Any]:
+    return {
+        "partition_index": index,
+        "committed_offset": committed.offset,
+        "committed_leader_epoch": committed.leader_epoch,
+        "metadata": committed.metadata,
+        "error_code": ErrorCode.none,
+    }
+
+
+def _nothing(index: int, code: ErrorCode) -> dict[str, Any]:
+    return {
+        "partition_index": index,
+        "committed_offset": -1,
+        "committed_leader_epoch": -1,
+        "metadata": "",
+        "error_code": code,
+    }

@@ -1,0 +1,235 @@
+"""The group coordinator (semantics 2.5): leader of the offsets partition that a group id hashes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kio.schema.errors import ErrorCode
+
+from systems.broker import messages
+from systems.broker.context import Broker, Handler, KafkaError, RequestContext
+from systems.broker.coordinator_log import OFFSETS, CoordinatorLog, Entry, Marker
+from systems.broker.groups import codec
+from systems.broker.groups.commits import OffsetCommits
+from systems.broker.groups.membership import Join, MemberIdRequired, Membership
+from systems.broker.groups.shard import Groups, GroupShard, replay
+from systems.broker.groups.state import Group, State
+
+JOIN_GROUP = 11
+HEARTBEAT = 12
+LEAVE_GROUP = 13
+SYNC_GROUP = 14
+DESCRIBE_GROUPS = 15
+LIST_GROUPS = 16
+
+_MEMBER_ID_REQUIRED_SINCE = 4
+_SESSION_BOUNDS_MS = (1, 1_800_000)
+_NO_GENERATION: dict[str, Any] = {
+    "generation_id": -1,
+    "protocol_type": None,
+    "protocol_name": "",
+    "leader": "",
+    "members": [],
+}
+
+
+class GroupCoordinator:
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._log = CoordinatorLog(broker, OFFSETS, kind="groups", machine=self)
+        self._membership = Membership(broker.env)
+        self._commits = OffsetCommits(broker, self._log)
+
+    def handlers(self) -> Mapping[int, tuple[range, Handler]]:
+        return {
+            JOIN_GROUP: (range(0, 10), self.on_join_group),
+            HEARTBEAT: (range(0, 5), self.on_heartbeat),
+            LEAVE_GROUP: (range(0, 6), self.on_leave_group),
+            SYNC_GROUP: (range(0, 6), self.on_sync_group),
+            DESCRIBE_GROUPS: (range(0, 6), self.on_describe_groups),
+            LIST_GROUPS: (range(0, 6), self.on_list_groups),
+            **self._commits.handlers(),
+        }
+
+    async def start(self) -> None:
+        self._log.start()
+
+    async def stop(self) -> None:
+        self._log.stop()
+
+    # The log's state machine.
+
+    def empty(self) -> Groups:
+        return Groups()
+
+    def replay(self, state: Groups, entry: Entry | Marker) -> None:
+        replay(state, entry)
+
+    def loaded(self, shard: GroupShard) -> Sequence[str]:
+        for group in shard.state.groups.values():
+            self._membership.resume(group)
+        return []
+
+    def unloaded(self, shard: GroupShard) -> None:
+        for group in shard.state.groups.values():
+            self._membership.dissolve(group, ErrorCode.not_coordinator)
+
+    # Markers of transactions with offsets.
+
+    def check_loaded(self, index: int) -> None:
+        """Raises COORDINATOR_LOAD_IN_PROGRESS or NOT_LEADER_OR_FOLLOWER (both retried by the sender)."""
+        try:
+            self._log.shard(index)
+        except KafkaError as error:
+            if error.code is ErrorCode.not_coordinator:
+                raise KafkaError(ErrorCode.not_leader_or_follower) from error
+            raise
+
+    def on_marker(self, index: int, marker_offset: int, producer_id: int, commit: bool) -> None:
+        """2.4.7: a committed transaction's offsets become the group's."""
+        try:
+            shard = self._log.shard(index)
+        except KafkaError:
+            return  # being replayed: the marker is in the log
+        shard.state.offsets.end(producer_id, marker_offset, commit=commit)
+        self._broker.env.step("group.offsets.materialised")
+
+    # Requests.
+
+    async def on_join_group(self, context: RequestContext, request: Any) -> Any:
+        try:
+            answer = await self._join(context, request)
+        except MemberIdRequired as required:
+            answer = _NO_GENERATION | {"error_code": required.code, "member_id": required.member_id}
+        except KafkaError as error:
+            answer = _NO_GENERATION | {"error_code": error.code, "member_id": request.member_id}
+        if context.version >= 9:
+            answer = answer | {"skip_assignment": False}
+        return messages.response(context, **answer)
+
+    async def on_sync_group(self, context: RequestContext, request: Any) -> Any:
+        try:
+            shard, group = self._existing(request.group_id)
+            assignment = await self._membership.sync(
+                group,
+                request.member_id,
+                request.generation_id,
+                {a.member_id: a.assignment for a in request.assignments},
+                lambda group, assignments: self._persist(shard, group, assignments),
+            )
+        except KafkaError as error:
+            return messages.response(
+                context, error_code=error.code, protocol_type=None, protocol_name=None, assignment=b""
+            )
+        return messages.response(
+            context,
+            error_code=ErrorCode.none,
+            protocol_type=group.protocol_type,
+            protocol_name=group.protocol,
+            assignment=assignment,
+        )
+
+    async def on_heartbeat(self, context: RequestContext, request: Any) -> Any:
+        try:
+            _, group = self._existing(request.group_id)
+            self._membership.heartbeat(group, request.member_id, request.generation_id)
+        except KafkaError as error:
+            return messages.response(context, error_code=error.code)
+        return messages.response(context, error_code=ErrorCode.none)
+
+    async def on_leave_group(self, context: RequestContext, request: Any) -> Any:
+        leaving = [m.member_id for m in request.members] if context.version >= 3 else [request.member_id]
+        try:
+            _, group = self._existing(request.group_id)
+        except KafkaError as error:
+            return messages.response(context, error_code=error.code, members=[])
+        codes = {member_id: self._leave(group, member_id) for member_id in leaving}
+        whole = ErrorCode.none if context.version >= 3 else codes[leaving[0]]
+        members = [
+            {"member_id": member_id, "group_instance_id": None, "error_code": code}
+            for member_id, code in codes.items()
+        ]
+        return messages.response(context, error_code=whole, members=members)
+
+    async def on_describe_groups(self, context: RequestContext, request: Any) -> Any:
+        return messages.response(context, groups=[self._describe(group_id) for group_id in request.groups])
+
+    async def on_list_groups(self, context: RequestContext, request: Any) -> Any:
+        groups = [
+            {
+                "group_id": group.id,
+                "protocol_type": group.protocol_type or "",
+                "group_state": str(group.state),
+                "group_type": "classic",
+            }
+            for shard in self._log.shards()
+            for group in shard.state.groups.values()
+            if not getattr(request, "states_filter", ()) or str(group.state) in request.states_filter
+        ]
+        return messages.response(context, error_code=ErrorCode.none, groups=groups)
+
+    async def _join(self, context: RequestContext, request: Any) -> dict[str, Any]:
+        if not request.group_id:
+            raise KafkaError(ErrorCode.invalid_group_id)
+        session_ms = messages.in_milliseconds(request.session_timeout)
+        low, high = _SESSION_BOUNDS_MS
+        if not low <= session_ms <= high:
+            raise KafkaError(ErrorCode.invalid_session_timeout)
+        rebalance = getattr(request, "rebalance_timeout", None)
+        shard = self._log.shard_of(request.group_id)
+        join = Join(
+            member_id=request.member_id,
+            client_id=context.client_id or "",
+            client_host=context.peer,
+            session_timeout_ms=session_ms,
+            rebalance_timeout_ms=session_ms if rebalance is None else messages.in_milliseconds(rebalance),
+            protocol_type=request.protocol_type,
+            protocols=tuple((p.name, p.metadata) for p in request.protocols),
+            must_know_id=context.version >= _MEMBER_ID_REQUIRED_SINCE,
+        )
+        return await self._membership.join(shard.state.group(request.group_id), join)
+
+    def _leave(self, group: Group, member_id: str) -> ErrorCode:
+        try:
+            self._membership.leave(group, member_id)
+        except KafkaError as error:
+            return error.code
+        return ErrorCode.none
+
+    def _existing(self, group_id: str) -> tuple[GroupShard, Group]:
+        shard = self._log.shard_of(group_id)
+        group = shard.state.groups.get(group_id)
+        if group is None:
+            raise KafkaError(ErrorCode.unknown_member_id)
+        return shard, group
+
+    async def _persist(self, shard: GroupShard, group: Group, assignments: dict[str, bytes]) -> None:
+        await self._log.append(shard, [codec.encode_group(group, assignments)])
+        self._broker.env.step("group.generation.written")
+
+    def _describe(self, group_id: str) -> dict[str, Any]:
+        try:
+            group = self._log.shard_of(group_id).state.groups.get(group_id)
+            code = ErrorCode.none
+        except KafkaError as error:
+            group, code = None, error.code
+        members = list(group.members.values()) if group else []
+        protocol = (group.protocol if group else None) or ""
+        return {
+            "error_code": code,
+            "group_id": group_id,
+            "group_state": str(group.state if group else State.DEAD),
+            "protocol_type": (group.protocol_type if group else None) or "",
+            "protocol_data": protocol,
+            "members": [
+                {
+                    "member_id": m.id,
+                    "client_id": m.client_id,
+                    "client_host": m.client_host,
+                    "member_metadata": m.metadata(protocol),
+                    "member_assignment": m.assignment,
+                }
+                for m in members
+            ],
+        }

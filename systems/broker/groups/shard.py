@@ -1,0 +1,42 @@
+"""What one partition of `__consumer_offsets` says, and how a replay builds it."""
+
+from __future__ import annotations
+
+from systems.broker.coordinator_log import Entry, Marker, Shard
+from systems.broker.groups import codec
+from systems.broker.groups.offsets import Committed, Offsets
+from systems.broker.groups.state import Group
+
+
+class Groups:
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self.offsets = Offsets()
+
+    def group(self, group_id: str) -> Group:
+        """Made at first sight."""
+        return self.groups.setdefault(group_id, Group(group_id))
+
+
+GroupShard = Shard[Groups]
+
+
+def replay(state: Groups, entry: Entry | Marker) -> None:
+    if isinstance(entry, Marker):
+        state.offsets.end(entry.producer_id, entry.offset, commit=entry.commit)
+        return
+    key = codec.decode_key(entry.key)
+    if isinstance(key, codec.GroupKey):
+        if entry.value is not None:
+            state.groups[key.group] = codec.decode_group(key.group, entry.value)
+        return
+    partition = (key.topic, key.partition)
+    if entry.value is None:
+        state.offsets.forget(key.group, partition)
+        return
+    stored = codec.decode_offset(entry.value)
+    committed = Committed(stored.offset, stored.leader_epoch, stored.metadata, entry.offset)
+    if entry.producer_id < 0:
+        state.offsets.commit(key.group, partition, committed)
+    else:
+        state.offsets.hold(entry.producer_id, key.group, partition, committed)

@@ -1,0 +1,71 @@
+"""Kafka messages of any version, built from plain data.
+
+kio has one class per message *and version*; a handler that serves ten versions would repeat itself ten
+times. `response` and `request` take the fields of the newest version, drop those which an older one does
+not have, and build nested structures from mappings:
+
+    response(context, error_code=code, members=[{"member_id": m.id, "metadata": m.metadata}])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from kio.index import load_request_schema, load_response_schema
+from kio.static.primitive import i32Timedelta
+
+from systems.broker.context import RequestContext
+
+_NO_THROTTLE: dict[str, Any] = {"throttle_time": i32Timedelta.parse(datetime.timedelta(0))}
+
+
+def response(context: RequestContext, /, **fields: Any) -> Any:
+    """The response payload to that request, in its version. Raises TypeError for a missing field."""
+    schema = load_response_schema(context.api_key, context.version)
+    return _build(schema, _NO_THROTTLE | fields)
+
+
+def request(api_key: int, version: int, /, **fields: Any) -> Any:
+    """A request payload. Raises TypeError for a missing field."""
+    return _build(load_request_schema(api_key, version), fields)
+
+
+def milliseconds(value: int) -> Any:
+    """A duration as kio wants it."""
+    return i32Timedelta.parse(datetime.timedelta(milliseconds=value))
+
+
+def in_milliseconds(value: datetime.timedelta) -> int:
+    return value // datetime.timedelta(milliseconds=1)
+
+
+def _build(schema: Any, fields: Mapping[str, Any]) -> Any:
+    shape = _shape(schema)
+    return schema(**{name: shape[name](value) for name, value in fields.items() if name in shape})
+
+
+@cache
+def _shape(schema: Any) -> dict[str, Callable[[Any], Any]]:
+    hints = typing.get_type_hints(schema)
+    return {f.name: _converter(hints[f.name]) for f in dataclasses.fields(schema)}
+
+
+def _converter(hint: Any) -> Callable[[Any], Any]:
+    """How a plain value becomes what a field of that type holds."""
+    if dataclasses.is_dataclass(hint):
+        return lambda value: _build(hint, value)
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        inner = arguments[0]
+        if dataclasses.is_dataclass(inner):
+            return lambda values: tuple(_build(inner, value) for value in values)
+        return tuple
+    if arguments:  # `X | None`
+        inner = _converter(next(a for a in arguments if a is not type(None)))
+        return lambda value: None if value is None else inner(value)
+    return lambda value: value
