@@ -82,6 +82,7 @@ class ProducerStates:
         self._open: dict[int, int] = {}
         self._ended: list[Ended] = []
         self._aborted: list[AbortedTransaction] = []
+        self._forgotten: dict[int, None] = {}
 
     def entry(self, producer_id: int) -> ProducerEntry | None:
         return self._producers.get(producer_id)
@@ -106,7 +107,7 @@ class ProducerStates:
                 ErrorCode.invalid_producer_epoch,
                 f"producer {header.producer_id} epoch {header.producer_epoch}, known {entry.epoch}",
             )
-        if header.base_sequence == NO_SEQUENCE:
+        if header.base_sequence == NO_SEQUENCE or header.producer_id in self._forgotten:
             return None
         if header.producer_epoch > entry.epoch:
             expected = 0
@@ -149,6 +150,10 @@ class ProducerStates:
         # the next transaction (KIP-890), and a marker with the same epoch is the old one, delivered late.
         return not (producer_epoch == entry.epoch and entry.raised_by_marker)
 
+    def forget_sequences(self) -> None:
+        """Bug dedupe-state-not-replicated: a new leader knows no sequence that its predecessor accepted."""
+        self._forgotten = dict.fromkeys(self._producers)
+
     # ── what the log says ────────────────────────────────────────────────────────────────────────────
 
     def on_batch(self, header: BatchHeader) -> None:
@@ -156,6 +161,7 @@ class ProducerStates:
         producer_id = header.producer_id
         if producer_id == NO_PRODUCER_ID:
             return
+        self._forgotten.pop(producer_id, None)
         entry = self._producers.get(producer_id)
         fresh = entry is None or header.producer_epoch != entry.epoch
         batches = () if entry is None or fresh else entry.batches

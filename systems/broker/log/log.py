@@ -12,7 +12,7 @@ import msgspec
 from harness.node import Disk
 from systems.broker.log.batch import BatchHeader, parse_marker, whole_batches
 from systems.broker.log.leader_epochs import LeaderEpochs
-from systems.broker.log.segment import Segment
+from systems.broker.log.segment import Segment, Slice
 from systems.broker.producer_state import ProducerStates, Snapshot
 
 KEPT_SNAPSHOTS = 3
@@ -71,21 +71,21 @@ class Log:
         self._segments[-1].append(header, batch)
         self._follow(header, batch)
 
-    def read(self, start_offset: int, end_offset: int, max_bytes: int) -> bytes:
+    def read(self, start_offset: int, end_offset: int, max_bytes: int) -> Slice:
         """Whole batches from the one that holds `start_offset` on, below `end_offset`, of one segment; the
         first even if it is larger than `max_bytes`. Empty at the end."""
         if start_offset >= end_offset:
-            return b""
+            return Slice(b"", start_offset)
         place = bisect_right(self._segments, start_offset, key=lambda s: s.base_offset) - 1
         for segment in self._segments[max(place, 0) :]:
             if segment.end_offset > start_offset:
                 return segment.read(start_offset, end_offset, max_bytes)
-        return b""
+        return Slice(b"", start_offset)
 
     def batches(self, start_offset: int, end_offset: int) -> Iterator[tuple[BatchHeader, bytes]]:
         """Each batch with its header, in order."""
         position = start_offset
-        while data := self.read(position, end_offset, 1 << 20):
+        while data := self.read(position, end_offset, 1 << 20).records:
             for header, at in whole_batches(data):
                 yield header, data[at : at + header.size]
                 position = header.last_offset + 1
@@ -127,7 +127,7 @@ class Log:
         for segment in self._segments:
             offset = segment.batch_with_timestamp(timestamp_ms)
             if offset is not None and offset < end_offset:
-                return offset, self.read(offset, end_offset, 1)
+                return offset, self.read(offset, end_offset, 1).records
         return None
 
     def _roll(self, base_offset: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from typing import NamedTuple
 
 from harness.node import Disk
 from systems.broker.log.batch import BatchHeader, CorruptBatch, parse
@@ -11,6 +12,13 @@ from systems.broker.log.batch import BatchHeader, CorruptBatch, parse
 
 def segment_name(folder: str, base_offset: int) -> str:
     return f"{folder}/{base_offset:020d}.log"
+
+
+class Slice(NamedTuple):
+    """Whole batches and the offset behind the last of them."""
+
+    records: bytes
+    end_offset: int
 
 
 class Segment:
@@ -54,19 +62,19 @@ class Segment:
         self._note(header, self.size)
         self.size += len(batch)
 
-    def read(self, start_offset: int, end_offset: int, max_bytes: int) -> bytes:
-        """Whole batches from the one that holds `start_offset` to the last that begins below `end_offset`,
-        at least one, at most `max_bytes` after the first."""
+    def read(self, start_offset: int, end_offset: int, max_bytes: int) -> Slice:
+        """Whole batches from the one that holds `start_offset` to the last that begins below `end_offset`;
+        at least one, then as many as fit into `max_bytes`."""
         first = max(bisect_right(self._offsets, start_offset) - 1, 0)
         last = bisect_left(self._offsets, end_offset)
         if first >= last:
-            return b""
+            return Slice(b"", start_offset)
         start = self._positions[first]
         if self._position(last) - start > max_bytes:
-            last = max(bisect_right(self._positions, start + max_bytes, first, last + 1) - 1, first + 1)
-            if last < len(self._positions) and self._positions[last] - start > max_bytes and last > first + 1:
-                last -= 1
-        return self._disk.read(self.name, start, self._position(last) - start)
+            # The last batch start that is no further than max_bytes ends the slice.
+            last = max(bisect_right(self._positions, start + max_bytes, first, last) - 1, first + 1)
+        records = self._disk.read(self.name, start, self._position(last) - start)
+        return Slice(records, self._end_of(last - 1))
 
     def truncate(self, end_offset: int) -> int:
         """Drops every batch that does not end below `end_offset`; returns the new end."""

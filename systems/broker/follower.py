@@ -1,0 +1,79 @@
+"""A partition's follower in one leader epoch (semantics 2.1 rules 3 and 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from systems.broker.log.batch import CorruptBatch, split
+from systems.broker.log.leader_epochs import EpochEnd, truncation_offset
+from systems.broker.metadata import PartitionState
+
+if TYPE_CHECKING:
+    from systems.broker.partition import Partition
+
+
+class FetchPosition(NamedTuple):
+    """What a follower asks for; its answer is only good for exactly this (rule 4)."""
+
+    leader_epoch: int
+    fetch_offset: int
+    last_fetched_epoch: int
+
+
+class Follower:
+    """Rule 3: entered on every epoch change, even with the same leader. Nothing is cut for the high
+    watermark's sake: the first fetch finds out from where on the logs differ."""
+
+    def __init__(self, partition: Partition, state: PartitionState) -> None:
+        self.partition = partition
+        self.leader_id = state.leader
+        self.leader_epoch = state.leader_epoch
+        self.active = True
+        self.not_before = 0.0
+        """Loop time before which the fetcher leaves this partition out (after an error)."""
+        self._log = partition.log
+        self._before_kip101 = "truncate-to-hw" in partition.env.bugs
+        partition.env.emit(
+            "follower", partition=partition.name, leader_epoch=self.leader_epoch, leader=self.leader_id
+        )
+        if self._before_kip101:
+            partition.truncate(partition.high_watermark, "high watermark")
+
+    @property
+    def position(self) -> FetchPosition:
+        last = -1 if self._before_kip101 else self._log.epochs.latest
+        return FetchPosition(self.leader_epoch, self._log.end_offset, last)
+
+    def on_records(self, asked: FetchPosition, records: bytes, leader_high_watermark: int) -> bool:
+        """Appends what the leader sent and follows its high watermark: HW = min(leader's, own end).
+
+        False where the answer is not to what we would ask now: the epoch or the log has moved on.
+        Raises `CorruptBatch`.
+        """
+        if not self.active or asked != self.position:
+            return False
+        for header, batch in split(records):
+            if header.base_offset != self._log.end_offset:
+                raise CorruptBatch(0, f"batch at {header.base_offset}, expected {self._log.end_offset}")
+            self._log.append(header, batch)
+        high_watermark = min(leader_high_watermark, self._log.end_offset)
+        if high_watermark > self.partition.high_watermark:
+            self.partition.high_watermark = high_watermark
+        return True
+
+    def on_divergence(self, asked: FetchPosition, leader: EpochEnd) -> bool:
+        """Rule 4: cut to min(leader's end, own end) of that epoch; the next fetch asks again."""
+        if not self.active or asked != self.position:
+            return False
+        self.partition.truncate(
+            truncation_offset(self._log.epochs, self._log.end_offset, leader), "divergence"
+        )
+        return True
+
+    def on_out_of_range(self, asked: FetchPosition, leader_end_offset: int) -> None:
+        """The leader's log ends before ours and it could not say where they part (it knows no epochs)."""
+        if self.active and asked == self.position:
+            self.partition.truncate(leader_end_offset, "out of range")
+
+    def stop(self) -> None:
+        self.active = False

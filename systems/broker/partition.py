@@ -1,0 +1,120 @@
+"""One replica of a partition: its log, its high watermark, and the role it plays in the present epoch."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from harness.node import NodeEnvironment
+from systems.broker.follower import Follower
+from systems.broker.leader import Leader
+from systems.broker.log.log import Log
+from systems.broker.metadata import BrokerState, PartitionState
+from systems.broker.topic_config import TopicConfig
+from systems.broker.waiting import Watchers
+
+
+class Surroundings(Protocol):
+    """What a partition needs of its broker."""
+
+    @property
+    def env(self) -> NodeEnvironment: ...
+
+    def registration(self, broker_id: int) -> BrokerState | None:
+        """What this broker's metadata knows of another one."""
+        ...
+
+    def propose_isr(self, leader: Leader) -> None:
+        """Takes the leader's pending ISR to the controller."""
+        ...
+
+
+class Partition:
+    """The owner of the replica's mutable state. Roles come and go with leader epochs; the log stays."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        topic: str,
+        topic_id: bytes,
+        index: int,
+        config: TopicConfig,
+        *,
+        checkpointed_high_watermark: int = 0,
+    ) -> None:
+        self.surroundings = surroundings
+        self.env = surroundings.env
+        self.topic = topic
+        self.topic_id = topic_id
+        self.index = index
+        self.name = f"{topic}/{index}"
+        self.config = config
+        self.log = Log(
+            self.env.disk,
+            f"{topic}-{index}",
+            segment_bytes=config.segment_bytes,
+            flush_every_append=config.flush_every_append,
+        )
+        self.high_watermark = min(
+            max(checkpointed_high_watermark, self.log.start_offset), self.log.end_offset
+        )
+        self.leader_epoch = -1
+        self.partition_epoch = -1
+        self.leader_id = -1
+        self.leader: Leader | None = None
+        self.follower: Follower | None = None
+        self.appended = Watchers()
+        """Woken by every append and every change of role: what followers wait for."""
+        self.visible = Watchers()
+        """Woken when the high watermark moves and on a change of role: what consumers wait for."""
+
+    def apply(self, state: PartitionState) -> bool:
+        """The controller's word. True where this replica's role changed: with every new leader epoch, even
+        if the leader is the same (rules 2 and 3)."""
+        if state.leader_epoch > self.leader_epoch:
+            self._enter_epoch(state)
+            return True
+        if state.leader_epoch == self.leader_epoch and state.partition_epoch > self.partition_epoch:
+            self.partition_epoch = state.partition_epoch
+            if self.leader is not None:
+                self.leader.on_partition_state(state)
+        return False
+
+    def stop(self) -> None:
+        """This broker holds the partition no longer (or stops)."""
+        self._leave_role()
+
+    def _enter_epoch(self, state: PartitionState) -> None:
+        self._leave_role()
+        self.leader_epoch = state.leader_epoch
+        self.partition_epoch = state.partition_epoch
+        self.leader_id = state.leader
+        if state.leader == self.env.id:
+            self.leader = Leader(self, state)
+        elif state.leader >= 0:
+            self.follower = Follower(self, state)
+
+    def _leave_role(self) -> None:
+        if self.leader is not None:
+            self.leader.resign()
+        if self.follower is not None:
+            self.follower.stop()
+        self.leader = self.follower = None
+        self.appended.notify()
+        self.visible.notify()
+
+    def truncate(self, end_offset: int, reason: str) -> None:
+        """Cuts the log; producer state, transaction index and high watermark go back with it (rule 4)."""
+        before = self.log.end_offset
+        end = self.log.truncate(end_offset)
+        if end == before:
+            return
+        self.high_watermark = min(self.high_watermark, end)
+        self.env.emit(
+            "truncated",
+            partition=self.name,
+            end=end,
+            was=before,
+            leader_epoch=self.leader_epoch,
+            leader=self.leader_id,
+            reason=reason,
+        )
