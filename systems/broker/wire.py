@@ -329,8 +329,12 @@ class Server:
     async def start(self, address: Address) -> None:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            lambda: _Connection(self), address.host, address.port, reuse_address=True
+            self.connection, address.host, address.port, reuse_address=True
         )
+
+    def connection(self) -> asyncio.Protocol:
+        """The protocol of one accepted connection, for a port that serves other protocols too."""
+        return _Connection(self)
 
     async def close(self) -> None:
         """Stops listening and drops every connection."""
