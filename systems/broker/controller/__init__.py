@@ -1,0 +1,1 @@
+"""The controller quorum: the one place that decides who leads which partition."""
