@@ -86,12 +86,16 @@ class GroupCoordinator:
                 raise KafkaError(ErrorCode.not_leader_or_follower) from error
             raise
 
-    def on_marker(self, index: int, marker_offset: int, producer_id: int, commit: bool) -> None:
-        """2.4.7: a committed transaction's offsets become the group's."""
+    def on_marker(self, index: int, marker_offset: int | None, producer_id: int, commit: bool) -> None:
+        """2.4.7: a committed transaction's offsets become the group's. Where the marker stands is known
+        only to whoever wrote it; after a request whose answer was lost the log is replayed."""
         try:
             shard = self._log.shard(index)
         except KafkaError:
             return  # being replayed: the marker is in the log
+        if marker_offset is None:
+            self._log.reload(shard)
+            return
         shard.state.offsets.end(producer_id, marker_offset, commit=commit)
         self._broker.env.step("group.offsets.materialised")
 
@@ -119,8 +123,11 @@ class GroupCoordinator:
                 lambda group, assignments: self._persist(shard, group, assignments),
             )
         except KafkaError as error:
+            loading = error.code is ErrorCode.coordinator_load_in_progress
+            # The rebalance under way was lost with the old coordinator: the member joins again.
+            code = ErrorCode.rebalance_in_progress if loading else error.code
             return messages.response(
-                context, error_code=error.code, protocol_type=None, protocol_name=None, assignment=b""
+                context, error_code=code, protocol_type=None, protocol_name=None, assignment=b""
             )
         return messages.response(
             context,
@@ -135,7 +142,9 @@ class GroupCoordinator:
             _, group = self._existing(request.group_id)
             self._membership.heartbeat(group, request.member_id, request.generation_id)
         except KafkaError as error:
-            return messages.response(context, error_code=error.code)
+            # A loading group says nothing yet of its members: they just go on.
+            loading = error.code is ErrorCode.coordinator_load_in_progress
+            return messages.response(context, error_code=ErrorCode.none if loading else error.code)
         return messages.response(context, error_code=ErrorCode.none)
 
     async def on_leave_group(self, context: RequestContext, request: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from kio.schema.errors import ErrorCode
 
 from systems.broker import messages
-from systems.broker.context import Broker, Handler, KafkaError, RequestContext
+from systems.broker.context import Appended, Broker, Handler, KafkaError, RequestContext
 from systems.broker.coordinator_log import OFFSETS
 from systems.broker.transactions.state import Partition, Transaction
 
@@ -120,8 +120,9 @@ class OffsetsPartitions(Protocol):
         """Raises while that offsets partition is being replayed: a marker must not slip in between."""
         ...
 
-    def on_marker(self, index: int, marker_offset: int, producer_id: int, commit: bool) -> None:
-        """The marker is replicated: the pending offsets become visible, or vanish."""
+    def on_marker(self, index: int, marker_offset: int | None, producer_id: int, commit: bool) -> None:
+        """The marker is replicated: the pending offsets become visible, or vanish. Its offset is None where
+        an earlier request had written it."""
         ...
 
 
@@ -160,19 +161,24 @@ class MarkerReceiver:
         try:
             if topic == OFFSETS:
                 self._groups.check_loaded(index)
-            offset = await self._append(marker, topic, index)
+            appended = await self._append(marker, topic, index)
             if topic == OFFSETS:
-                self._groups.on_marker(index, offset, marker.producer_id, marker.transaction_result)
+                self._groups.on_marker(
+                    index,
+                    None if appended.duplicate else appended.last_offset,
+                    marker.producer_id,
+                    marker.transaction_result,
+                )
         except KafkaError as error:
             return error.code
         return ErrorCode.none
 
-    async def _append(self, marker: Any, topic: str, index: int) -> int:
-        """The marker's offset, once it is replicated."""
+    async def _append(self, marker: Any, topic: str, index: int) -> Appended:
+        """Returns once the marker is replicated."""
         early = "marker-acked-before-replicated" in self._broker.env.bugs
         partition = self._broker.replicas.leader_of(topic, index)
         try:
-            appended = await partition.append_marker(
+            return await partition.append_marker(
                 producer_id=marker.producer_id,
                 producer_epoch=marker.producer_epoch,
                 coordinator_epoch=marker.coordinator_epoch,
@@ -181,6 +187,6 @@ class MarkerReceiver:
             )
         except KafkaError as error:
             if early and error.code in _APPENDED:
-                return partition.log_end_offset - 1
+                end = partition.log_end_offset - 1
+                return Appended(end, end, -1, partition.log_start_offset)
             raise
-        return appended.last_offset
