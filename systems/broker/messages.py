@@ -40,6 +40,13 @@ def milliseconds(value: int) -> Any:
     return i32Timedelta.parse(datetime.timedelta(milliseconds=value))
 
 
+def timestamp(value_ms: int) -> datetime.datetime | None:
+    """A point in time as kio wants it; -1 is none."""
+    if value_ms < 0:
+        return None
+    return datetime.datetime.fromtimestamp(value_ms / 1000, datetime.UTC)
+
+
 def in_milliseconds(value: datetime.timedelta) -> int:
     return value // datetime.timedelta(milliseconds=1)
 

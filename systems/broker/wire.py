@@ -43,6 +43,10 @@ class WireError(Exception):
     """Bytes that are no message of this protocol; the message says what was wrong."""
 
 
+class CloseConnection(Exception):
+    """Raised by a handler where the protocol's answer is to hang up."""
+
+
 class Request(NamedTuple):
     """A decoded request: its header's fields and the kio payload."""
 
@@ -296,6 +300,8 @@ class _Connection(asyncio.Protocol):
         )
         try:
             response = await handler(context, request.payload)
+        except CloseConnection:
+            return False
         except Exception as error:
             log.exception(
                 "%s: API %d version %d of %s failed",
