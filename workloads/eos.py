@@ -131,10 +131,10 @@ class Eos:
         config = test.config
         limit_ms = float(config.get("final.timeout.ms", 120_000))
         inputs = [str(p) for p in _inputs(config)]
-        drain = Drain(self._ownership, inputs, limit_ms=limit_ms / 2)
+        drain = Drain(self._ownership, inputs, limit_ms=limit_ms * 0.4)
         everything = ReadBack(
             inputs + [str(p) for p in _outputs(config)],
-            limit_ms=limit_ms / 2,
+            limit_ms=limit_ms * 0.5,
             stable_limit_ms=float(config.get("transaction.timeout.ms", 10_000)) + STABLE_SLACK_MS,
         )
         draining: dict[int, Generator] = dict.fromkeys(roles(test.concurrency, config).pipelines, drain)
