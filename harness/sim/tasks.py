@@ -1,0 +1,33 @@
+"""Tasks and futures whose hash is a number of their loop, so that sets of them iterate in a defined order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class SimFuture(asyncio.Future[T]):
+    """A future of a simulated loop, which sets `number` at once."""
+
+    __slots__ = ("number",)
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class SimTask(asyncio.Task[T]):
+    """A task of a simulated loop."""
+
+    __slots__ = ("number",)
+    number: int
+
+    def __init__(self, coro: Any, *, number: int, loop: Any, name: str, context: Any) -> None:
+        # First, because asyncio puts the task into a set while it is being made.
+        self.number = number
+        super().__init__(coro, loop=loop, name=name, context=context)
+
+    def __hash__(self) -> int:
+        return self.number
