@@ -68,9 +68,7 @@ class Damage:
             return Evidence(True)
         already = node in self._down
         self._down.setdefault(node, []).append(fault)
-        if already or not self._cluster.running(node):
-            return Evidence(True, f"{node} was down already")
-        return await self._cluster.kill(node)
+        return Evidence(True, f"{node} was down already") if already else await self._cluster.kill(node)
 
     async def power_fail(self, fault: FaultId, node: str, *, torn: bool) -> Evidence:
         """Also of a node that is down already: what its killed process had left unsynced goes too."""
@@ -92,9 +90,9 @@ class Damage:
         return await self._cluster.restart(node)
 
     async def pause(self, fault: FaultId, node: str) -> Evidence:
-        already = node in self._paused
-        if node not in self._clients and not self._cluster.running(node):
+        if node in self._down:
             return Evidence(False, f"{node} was down")
+        already = node in self._paused
         self._paused.setdefault(node, []).append(fault)
         return Evidence(True, f"{node} was paused already") if already else await self._cluster.pause(node)
 
@@ -103,7 +101,7 @@ class Damage:
             return Evidence(True, f"{node} was restarted meanwhile")
         if not self._release_list(self._paused, fault, node):
             return Evidence(True, f"{node} is still held by another fault")
-        if node not in self._clients and not self._cluster.running(node):
+        if node in self._down:
             return Evidence(True, f"{node} was killed meanwhile")
         return await self._cluster.resume(node)
 

@@ -138,12 +138,7 @@ class Injector:
                 await self._fire_now(position, fault)
 
     async def _fire_now(self, position: int, fault: Fault) -> None:
-        what: dict[str, Any] = {
-            "fault": position,
-            "selector": fault.selector,
-            "params": fault.params,
-            "duration_ms": fault.duration_ms,
-        }
+        what = _description(position, fault)
         self._record("invoke", fault.kind, what)
         rng = random.Random(f"{self._seed}:fault:{fault.at_ms}:{fault.kind}:{fault.selector}")
         try:
@@ -279,12 +274,7 @@ class Injector:
         active.crashed = node
         for disarm in active.disarm:
             disarm()
-        what: dict[str, Any] = {
-            "fault": active.position,
-            "selector": active.fault.selector,
-            "params": active.fault.params,
-            "duration_ms": active.fault.duration_ms,
-        }
+        what = _description(active.position, active.fault)
         self._record("invoke", "kill", what)
         self.damage.claim_down(active.position, node)
         self._record("ok", "kill", what | {"targets": [node]} | _told((), Evidence(True)))
@@ -303,6 +293,16 @@ class Injector:
 
     def _record(self, type: Any, f: str, value: dict[str, Any], *, error: str | None = None) -> None:
         self._writer.append(NEMESIS, type, f, value=value, error=error)
+
+
+def _description(position: int, fault: Fault) -> dict[str, Any]:
+    """Parameters in the order of their names: a schedule read back from its file writes the same bytes."""
+    return {
+        "fault": position,
+        "selector": fault.selector,
+        "params": dict(sorted(fault.params.items())),
+        "duration_ms": fault.duration_ms,
+    }
 
 
 def _finish_now(kill: Any, loop: asyncio.AbstractEventLoop) -> None:

@@ -30,6 +30,8 @@ from harness.workload import Test
 TICK_S = 0.25
 """How often the main phase looks whether somebody pressed Ctrl-C."""
 STOP_TIMEOUT_S = 60
+EXITED = "exited"
+"""The event of a node whose program returned or raised: no fault did that."""
 MOST_PROBLEMS = 50
 
 
@@ -102,6 +104,7 @@ class Runner:
         self._live = Live()
         self._writer: HistoryWriter | None = None
         self._counted = 0
+        self._stopping = False
 
     async def scenario(self, cluster: Cluster) -> None:
         """Raises `UserError` where the run could not begin, or its history could not be written."""
@@ -112,6 +115,9 @@ class Runner:
             recording.events.append(event)
             self._record_event(event)
             view.observe(event)
+            if event.kind == EXITED and not self._stopping:
+                why = event.fields.get("error", "without an error")
+                self._problem(f"node {event.node} died by itself at {event.time / 1e9:.3f} s: {why}")
 
         cluster.on_event(heard)
         writer = self._writer = self._make_writer(cluster.now_ns)
@@ -126,6 +132,7 @@ class Runner:
 
     async def _stop(self, cluster: Cluster) -> None:
         """The history is complete: a failed teardown is told, and changes no verdict."""
+        self._stopping = True
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await cluster.stop()
@@ -288,7 +295,7 @@ class Runner:
             self._problem(f"it could not be verified that faults were undone: {heal}")
         for node in self._plan.topology.nodes:
             if injector.damage.should_run(node.name) and not cluster.running(node.name):
-                self._problem(f"node {node.name} died by itself: see its log in the run folder")
+                self._problem(f"node {node.name} does not run after the heal: see its log in the run folder")
         if core is not None:
             return
         self._phase("recover", cluster)

@@ -81,9 +81,13 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 valid (or exactly what was expected), 1 invalid, 2 bad input or environment, "
     "3 unknown, 130 interrupted.",
+    invoke_without_command=True,
 )
 @click.version_option(package_name="chaos-harness", prog_name="chaos")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
-def chaos() -> None:
+@click.pass_context
+def chaos(context: click.Context) -> None:
     """Break a distributed system on purpose, record what its clients saw, and prove from that history alone
     whether it kept its promises."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

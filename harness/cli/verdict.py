@@ -46,11 +46,16 @@ def expectation(summary: Summary, expected: Sequence[str]) -> str | None:
 
 
 def print_outcome(outcome: Outcome, report: Path | None) -> None:
-    """The end of a single run."""
-    from reports.terminal import summary
+    """The end of a single run. Whatever goes wrong in the telling, the verdict is told."""
+    result = outcome.result
+    try:
+        from reports.terminal import summary
 
-    result = msgspec.to_builtins(outcome.result)
-    click.echo(summary(result, msgspec.to_builtins(outcome.spec), report))
+        click.echo(summary(msgspec.to_builtins(result), msgspec.to_builtins(outcome.spec), report))
+    except Exception as error:
+        reason = f": {result.reason}" if result.reason else ""
+        click.echo(f"{result.verdict.value}{reason}  {outcome.folder or ''}")
+        click.echo(f"chaos: the summary failed: {type(error).__name__}: {error}", err=True)
 
 
 def run_text(run: RunLine) -> str:
@@ -103,7 +108,8 @@ def write_report(folder: Path, warn: Callable[[str], None]) -> Path | None:
     try:
         from reports.html import write_report as write
 
-        return write(folder)
+        path: Path = write(folder)
+        return path
     except Exception as error:
         warn(f"the report could not be written: {type(error).__name__}: {error}")
         return None

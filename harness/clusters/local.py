@@ -92,6 +92,7 @@ class LocalCluster:
         self._events: list[NodeEvent] = []
         self._callbacks: list[Callable[[NodeEvent], None]] = []
         self._read: dict[str, int] = {}
+        self._ended: dict[str, None] = {}
         self._tail: asyncio.Task[None] | None = None
 
     @property
@@ -138,6 +139,7 @@ class LocalCluster:
         )
         path = place / "environment.json"
         path.write_bytes(msgspec.json.encode(environment))
+        self._ended.pop(name, None)
         with self._log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, *self._system.command(), "--environment", str(path)],
@@ -169,8 +171,8 @@ class LocalCluster:
         code = self._processes[name].poll()
         return "it runs but does not listen" if code is None else f"exit code {code}"
 
-    def _last_lines(self, name: str) -> str:
-        lines = self._log(name).read_text(errors="replace").splitlines()[-LAST_LOG_LINES:]
+    def _last_lines(self, name: str, count: int = LAST_LOG_LINES) -> str:
+        lines = self._log(name).read_text(errors="replace").splitlines()[-count:]
         return "\n".join(f"    {line}" for line in lines) or "    (empty)"
 
     async def stop(self) -> None:
@@ -228,13 +230,29 @@ class LocalCluster:
                 if line.endswith(b"\n"):
                     self._read[node.name] = self._read.get(node.name, 0) + len(line)
                     fresh.append(msgspec.json.decode(line, type=NodeEvent))
+        fresh += self._exits()
         for event in sorted(fresh, key=lambda e: e.time):
             self._events.append(event)
             for callback in self._callbacks:
                 callback(event)
 
+    def _exits(self) -> list[NodeEvent]:
+        """Processes that ended and that nobody killed, each told once."""
+        gone = [n for n, p in self._processes.items() if n not in self._ended and p.poll() is not None]
+        self._ended.update(dict.fromkeys(gone))
+        return [
+            NodeEvent(
+                self.now_ns(),
+                name,
+                "exited",
+                {"error": f"{self._state(name)}: {self._last_lines(name, count=1).strip()}"},
+            )
+            for name in gone
+        ]
+
     async def kill(self, node: str) -> Evidence:
         process = self._processes[node]
+        self._ended[node] = None
         process.kill()
         code = await asyncio.to_thread(process.wait)
         return Evidence(code == -signal.SIGKILL, f"{node} ended with {code}")
