@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from systems.broker.controller.events import broker_name
 from systems.broker.log.batch import CorruptBatch, split
 from systems.broker.log.leader_epochs import EpochEnd, truncation_offset
 from systems.broker.metadata import PartitionState
@@ -34,7 +35,10 @@ class Follower:
         self._log = partition.log
         self._before_kip101 = "truncate-to-hw" in partition.env.bugs
         partition.env.emit(
-            "follower", partition=partition.name, leader_epoch=self.leader_epoch, leader=self.leader_id
+            "follower",
+            partition=partition.name,
+            leader_epoch=self.leader_epoch,
+            leader=broker_name(partition.env, self.leader_id),
         )
         if self._before_kip101:
             partition.truncate(partition.high_watermark, "high watermark")

@@ -13,6 +13,7 @@ from kio.schema.errors import ErrorCode
 
 from systems.broker import isr as isr_rules
 from systems.broker.context import Appended, KafkaError
+from systems.broker.controller.events import broker_name
 from systems.broker.isr import FollowerProgress, Isr
 from systems.broker.log.batch import (
     NO_PRODUCER_ID,
@@ -75,8 +76,9 @@ class Leader:
             partition=partition.name,
             leader=self._env.name,
             leader_epoch=self.leader_epoch,
-            isr=list(self.isr.committed),
-            replicas=list(self.replicas),
+            partition_epoch=state.partition_epoch,
+            isr=self._names(self.isr.committed),
+            replicas=self._names(self.replicas),
             epoch_start=self.epoch_start,
         )
         self._advance_high_watermark()
@@ -134,6 +136,7 @@ class Leader:
         if current_leader_epoch < 0 or "fetch-not-epoch-fenced" in self._bugs:
             return
         if current_leader_epoch < self.leader_epoch:
+            self._late("fetch of an older leader epoch")
             raise KafkaError(
                 ErrorCode.fenced_leader_epoch, f"{current_leader_epoch} is over, now {self.leader_epoch}"
             )
@@ -200,6 +203,7 @@ class Leader:
         offset = self._log.end_offset
         duplicate = not self._log.producers.check_marker(producer_id, producer_epoch, coordinator_epoch)
         if duplicate:
+            self._late("repeated transaction marker")
             offset -= 1
         else:
             self._append_batch(
@@ -336,6 +340,7 @@ class Leader:
         registered = self._partition.surroundings.registration(follower)
         if registered is not None and broker_epoch < registered.epoch:
             # An older incarnation's fetch, delivered late, says nothing of what the present one holds.
+            self._late("fetch of an older broker epoch")
             raise KafkaError(ErrorCode.stale_broker_epoch, f"{broker_epoch}, registered {registered.epoch}")
         diverging = self.diverging(fetch_offset, last_fetched_epoch)
         if diverging is not None:
@@ -492,8 +497,9 @@ class Leader:
                 "isr-shrunk" if shrunk else "isr-expanded",
                 partition=self.name,
                 leader_epoch=self.leader_epoch,
-                isr=list(now),
-                was=list(before),
+                partition_epoch=partition_epoch,
+                isr=self._names(now),
+                was=self._names(before),
                 min_isr=self.min_isr,
             )
         self._advance_high_watermark()
@@ -507,6 +513,13 @@ class Leader:
         self._replicated.fail(
             KafkaError(ErrorCode.not_leader_or_follower, f"{self.name} epoch {self.leader_epoch} is over")
         )
+
+    def _names(self, brokers: tuple[int, ...]) -> list[str]:
+        return [broker_name(self._env, b) for b in brokers]
+
+    def _late(self, what: str) -> None:
+        """Something that was sent in an earlier epoch arrived only now, and was refused."""
+        self._env.emit("late-request", partition=self.name, what=what)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

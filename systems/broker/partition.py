@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from harness.node import NodeEnvironment
+from systems.broker.controller.events import broker_name
 from systems.broker.follower import Follower
 from systems.broker.leader import Leader
 from systems.broker.log.log import Log
@@ -115,6 +116,6 @@ class Partition:
             end=end,
             was=before,
             leader_epoch=self.leader_epoch,
-            leader=self.leader_id,
+            leader=broker_name(self.env, self.leader_id),
             reason=reason,
         )

@@ -1,0 +1,149 @@
+"""One node of the cluster, assembled: a broker, or a controller (by its role)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from harness.node import NodeEnvironment
+from systems.broker.alter_partition import IsrProposals
+from systems.broker.context import Handler, RequestContext, Service
+from systems.broker.controller.node import run_controller
+from systems.broker.coordinators import coordinator_services
+from systems.broker.lifecycle import Lifecycle
+from systems.broker.metadata import MetadataImage
+from systems.broker.replica_fetcher import ReplicaFetchers, fetch_limits
+from systems.broker.replicas import ReplicaManager
+from systems.broker.requests.admin import Admin
+from systems.broker.requests.api_versions import ApiVersions
+from systems.broker.requests.fetch import Fetch
+from systems.broker.requests.list_offsets import ListOffsets
+from systems.broker.requests.metadata import Metadata
+from systems.broker.requests.produce import Produce
+from systems.broker.wire import Channel, Server, serve
+
+
+async def run_broker_node(env: NodeEnvironment) -> None:
+    """The program of every node of this system: runs until cancelled, ends with what made it useless."""
+    if env.role == "controller":
+        await run_controller(env)
+        return
+    broker = BrokerNode(env)
+    await broker.start()
+    try:
+        await broker.failed
+    except asyncio.CancelledError:
+        await broker.leave()
+        raise
+    finally:
+        await broker.stop()
+
+
+class BrokerNode:
+    """Implements `context.Broker`."""
+
+    def __init__(self, env: NodeEnvironment) -> None:
+        self._env = env
+        self._lifecycle = Lifecycle(env)
+        self._channels: dict[tuple[int, str], Channel] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends with the exception that made this broker useless."""
+        self._proposals = IsrProposals(self)
+        fetchers = ReplicaFetchers(self, fetch_limits(env.config), self._spawn)
+        self._replicas = ReplicaManager(self, fetchers, self._proposals)
+        self._lifecycle.on_image(lambda old, new: self._replicas.apply(new))
+        self._services: tuple[Service, ...] = (
+            ApiVersions(self, lambda: self._handlers),
+            Metadata(self),
+            Produce(self, self._replicas),
+            Fetch(self, self._replicas),
+            ListOffsets(self, self._replicas),
+            Admin(self),
+            *coordinator_services(self),
+        )
+        self._handlers: Mapping[int, tuple[range, Handler]] = {
+            key: entry for service in self._services for key, entry in service.handlers().items()
+        }
+        self._server: Server | None = None
+
+    # ── context.Broker ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def env(self) -> NodeEnvironment:
+        return self._env
+
+    @property
+    def image(self) -> MetadataImage:
+        return self._lifecycle.image
+
+    @property
+    def epoch(self) -> int:
+        return self._lifecycle.epoch
+
+    @property
+    def replicas(self) -> ReplicaManager:
+        return self._replicas
+
+    def channel(self, broker_id: int, purpose: str = "") -> Channel:
+        known = self._channels.get((broker_id, purpose))
+        if known is None:
+            # Between nodes of the cluster the environment knows the way (on some backends a proxy of that
+            # one link); what is advertised is for clients.
+            name = next((n.name for n in self._env.topology.with_role("broker") if n.id == broker_id), None)
+            known = Channel(lambda: self._env.peer(name) if name else None, client_id=self._env.name)
+            self._channels[broker_id, purpose] = known
+        return known
+
+    async def call_controller(self, request: Any, *, timeout_ms: int) -> Any:
+        return await self._lifecycle.call_controller(request, timeout_ms=timeout_ms)
+
+    def on_image(self, callback: Callable[[MetadataImage, MetadataImage], None]) -> None:
+        self._lifecycle.on_image(callback)
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        for service in self._services:
+            await service.start()
+        self._spawn(self._proposals.run(), "isr-proposals")
+        self._spawn(self._replicas.watch_isr(), "isr-watch")
+        self._spawn(self._replicas.checkpoint_high_watermarks(), "high-watermark-checkpoint")
+        self._server = await serve(
+            self._env.name, self._env.listen, self._handlers, on_error=self._on_handler_error
+        )
+        self._lifecycle.failed.add_done_callback(self._on_end)
+        await self._lifecycle.start()
+        self._env.emit("broker-started", incarnation=self._env.incarnation)
+
+    async def leave(self) -> None:
+        """Controlled shutdown: hands leadership over before the node goes."""
+        await self._lifecycle.leave()
+
+    async def stop(self) -> None:
+        for service in reversed(self._services):
+            await service.stop()
+        for task in self._tasks:
+            task.cancel()
+        if self._server is not None:
+            await self._server.close()
+        for channel in self._channels.values():
+            channel.close()
+        self._replicas.stop()
+        self._replicas.write_checkpoint()
+        await self._replicas.flush()
+        await self._lifecycle.stop()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._on_end)
+        self._tasks.append(task)
+        return task
+
+    def _on_end(self, task: asyncio.Future[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    def _on_handler_error(self, context: RequestContext, error: Exception) -> None:
+        self._env.emit("internal-error", api_key=context.api_key, version=context.version, detail=repr(error))

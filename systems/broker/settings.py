@@ -1,0 +1,317 @@
+"""What `--set` understands for the broker and its clients: Kafka's own names.
+
+Time-outs are shorter than Kafka's defaults, so that a minute's test sees several failovers.
+"""
+
+from __future__ import annotations
+
+from harness.settings import Setting
+
+MAX_LONG = 9223372036854775807
+
+BROKER: tuple[Setting, ...] = (
+    Setting(
+        name="replication.factor", default=3, minimum=1, scope="topic", doc="Replicas of each partition."
+    ),
+    Setting(
+        name="min.insync.replicas",
+        default=2,
+        minimum=1,
+        scope="topic",
+        doc="Smallest ISR with which acks=all writes are accepted and the high watermark moves.",
+    ),
+    Setting(
+        name="unclean.leader.election.enable",
+        default=False,
+        scope="topic",
+        doc="Whether a replica that lacks committed records may lead when no other can.",
+    ),
+    Setting(
+        name="log.flush.interval.messages",
+        default=MAX_LONG,
+        minimum=1,
+        scope="topic",
+        doc="1: an append counts as a copy only once it is fsynced. Any other value leaves flushing to the "
+        "operating system, as Kafka does by default.",
+    ),
+    Setting(
+        name="log.segment.bytes",
+        default=1 << 20,
+        minimum=1024,
+        scope="topic",
+        doc="A log segment's size; producer state is snapshotted where a segment ends.",
+    ),
+    Setting(
+        name="message.max.bytes", default=1_048_588, minimum=100, scope="topic", doc="Largest record batch."
+    ),
+    Setting(
+        name="log.message.timestamp.type",
+        default="CreateTime",
+        choices=("CreateTime", "LogAppendTime"),
+        scope="topic",
+        doc="Whose clock stamps records.",
+    ),
+    Setting(
+        name="num.partitions", default=1, minimum=1, scope="broker", doc="Of automatically created topics."
+    ),
+    Setting(
+        name="auto.create.topics.enable",
+        default=False,
+        scope="broker",
+        doc="Whether asking for a topic's metadata creates it.",
+    ),
+    Setting(
+        name="broker.heartbeat.interval.ms",
+        default=500,
+        minimum=10,
+        scope="broker",
+        doc="How often a broker reports to the active controller.",
+    ),
+    Setting(
+        name="broker.session.timeout.ms",
+        default=3000,
+        minimum=50,
+        scope="broker",
+        doc="Silence after which the controller fences a broker.",
+    ),
+    Setting(
+        name="controller.quorum.election.timeout.ms",
+        default=1000,
+        minimum=50,
+        scope="broker",
+        doc="Silence of the active controller after which another one stands for election.",
+    ),
+    Setting(
+        name="controller.quorum.fetch.timeout.ms",
+        default=2000,
+        minimum=50,
+        scope="broker",
+        doc="Time without a majority after which the active controller resigns.",
+    ),
+    Setting(
+        name="replica.lag.time.max.ms",
+        default=2000,
+        minimum=50,
+        scope="broker",
+        doc="How long a follower may lag before its leader proposes to drop it from the ISR.",
+    ),
+    Setting(
+        name="replica.fetch.wait.max.ms",
+        default=500,
+        minimum=0,
+        scope="broker",
+        doc="How long a leader holds a follower's fetch when there is nothing new.",
+    ),
+    Setting(
+        name="replica.fetch.min.bytes",
+        default=1,
+        minimum=0,
+        scope="broker",
+        doc="What a follower's fetch waits for.",
+    ),
+    Setting(
+        name="replica.fetch.max.bytes",
+        default=1 << 20,
+        minimum=1024,
+        scope="broker",
+        doc="Most bytes of one partition in a follower's fetch.",
+    ),
+    Setting(
+        name="replica.fetch.response.max.bytes",
+        default=10 << 20,
+        minimum=1024,
+        scope="broker",
+        doc="Most bytes of a follower's whole fetch.",
+    ),
+    Setting(
+        name="replica.fetch.backoff.ms",
+        default=100,
+        minimum=1,
+        scope="broker",
+        doc="A follower's pause after a failed fetch.",
+    ),
+    Setting(
+        name="replica.socket.timeout.ms",
+        default=2000,
+        minimum=50,
+        scope="broker",
+        doc="How long beyond its wait a follower's fetch may take.",
+    ),
+    Setting(
+        name="eligible.leader.replicas.version",
+        default=1,
+        minimum=0,
+        maximum=1,
+        scope="broker",
+        doc="1: replicas known to hold every committed record stay electable while the ISR is too small "
+        "(KIP-966).",
+    ),
+    Setting(
+        name="transaction.version",
+        default=2,
+        minimum=0,
+        maximum=2,
+        scope="broker",
+        doc="2: every transaction has its own producer epoch (KIP-890). Below, a delayed request of one "
+        "transaction can hit the next.",
+    ),
+    Setting(
+        name="transaction.partition.verification.enable",
+        default=True,
+        scope="broker",
+        doc="Whether a leader asks the coordinator before the first record of a transaction (KIP-890).",
+    ),
+    Setting(
+        name="transaction.max.timeout.ms",
+        default=60_000,
+        minimum=1000,
+        scope="broker",
+        doc="Largest transaction.timeout.ms that a producer may ask for.",
+    ),
+    Setting(
+        name="transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        default=1000,
+        minimum=10,
+        scope="broker",
+        doc="How often the coordinator looks for transactions that have timed out.",
+    ),
+    Setting(
+        name="transaction.state.log.num.partitions",
+        default=4,
+        minimum=1,
+        scope="broker",
+        doc="Partitions of __transaction_state: how many brokers coordinate transactions.",
+    ),
+    Setting(
+        name="offsets.topic.num.partitions",
+        default=4,
+        minimum=1,
+        scope="broker",
+        doc="Partitions of __consumer_offsets: how many brokers coordinate groups.",
+    ),
+    Setting(
+        name="offsets.commit.timeout.ms",
+        default=5000,
+        minimum=50,
+        scope="broker",
+        doc="How long a coordinator waits for its own write to be replicated.",
+    ),
+    Setting(
+        name="group.initial.rebalance.delay.ms",
+        default=500,
+        minimum=0,
+        scope="broker",
+        doc="How long an empty group waits for more members before its first generation.",
+    ),
+)
+
+CLIENT: tuple[Setting, ...] = (
+    Setting(
+        name="acks",
+        default="all",
+        choices=("0", "1", "all", "-1"),
+        scope="producer",
+        doc="Who must have a record before it is acknowledged: nobody, the leader, the whole ISR.",
+    ),
+    Setting(
+        name="enable.idempotence",
+        default=True,
+        scope="producer",
+        doc="Sequence numbers, with which a retry is recognised.",
+    ),
+    Setting(
+        name="retries", default=1_000_000, minimum=0, scope="producer", doc="How often a send is retried."
+    ),
+    Setting(
+        name="max.in.flight.requests.per.connection",
+        default=5,
+        minimum=1,
+        scope="producer",
+        doc="Unanswered produce requests per broker (aiokafka always keeps one).",
+    ),
+    Setting(name="linger.ms", default=0, minimum=0, scope="producer", doc="How long a batch waits for more."),
+    Setting(
+        name="batch.size", default=16384, minimum=1, scope="producer", doc="Largest batch a producer gathers."
+    ),
+    Setting(
+        name="compression.type",
+        default="none",
+        choices=("none", "gzip", "snappy", "lz4", "zstd"),
+        scope="producer",
+        doc="How batches are compressed.",
+    ),
+    Setting(
+        name="request.timeout.ms",
+        default=3000,
+        minimum=50,
+        scope="producer",
+        doc="How long a client waits for an answer.",
+    ),
+    Setting(
+        name="delivery.timeout.ms",
+        default=30_000,
+        minimum=50,
+        scope="producer",
+        doc="How long a send is retried before it fails for good.",
+    ),
+    Setting(name="retry.backoff.ms", default=100, minimum=1, scope="producer", doc="Pause before a retry."),
+    Setting(
+        name="metadata.max.age.ms",
+        default=5000,
+        minimum=50,
+        scope="producer",
+        doc="How old a client lets its metadata become.",
+    ),
+    Setting(
+        name="transaction.timeout.ms",
+        default=10_000,
+        minimum=100,
+        scope="producer",
+        doc="How long a transaction may stay open before the coordinator aborts it.",
+    ),
+    Setting(
+        name="isolation.level",
+        default="read_committed",
+        choices=("read_committed", "read_uncommitted"),
+        scope="consumer",
+        doc="Whether consumers see records of open and aborted transactions.",
+    ),
+    Setting(
+        name="auto.offset.reset",
+        default="earliest",
+        choices=("earliest", "latest", "none"),
+        scope="consumer",
+        doc="Where a consumer begins without a committed offset, or beyond the end of the log.",
+    ),
+    Setting(name="fetch.min.bytes", default=1, minimum=0, scope="consumer", doc="What a fetch waits for."),
+    Setting(
+        name="fetch.max.wait.ms",
+        default=500,
+        minimum=0,
+        scope="consumer",
+        doc="How long a fetch waits at most.",
+    ),
+    Setting(
+        name="session.timeout.ms",
+        default=6000,
+        minimum=100,
+        scope="consumer",
+        doc="Silence after which a group member is expelled.",
+    ),
+    Setting(
+        name="heartbeat.interval.ms",
+        default=1000,
+        minimum=10,
+        scope="consumer",
+        doc="How often a group member reports to its coordinator.",
+    ),
+    Setting(
+        name="max.poll.interval.ms",
+        default=20_000,
+        minimum=100,
+        scope="consumer",
+        doc="How long a member may go without polling.",
+    ),
+)
+
+SETTINGS: tuple[Setting, ...] = (*BROKER, *CLIENT)

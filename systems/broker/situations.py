@@ -1,0 +1,93 @@
+"""The situations a run may reach: what a campaign must have seen before its silence means anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.node import NodeEvent
+from systems.broker.partition_view import PartitionView, observe_partition
+
+SITUATIONS: dict[str, str] = {
+    "leader-change": "a partition got another leader",
+    "isr-shrink": "a replica left an in-sync replica set",
+    "isr-expand": "a replica joined an in-sync replica set",
+    "isr-of-one": "an in-sync replica set shrank to a single replica",
+    "truncation": "a replica cut records that its leader does not have",
+    "leaderless": "a partition had no leader",
+    "elr-election": "a leader was elected from the eligible leader replicas (KIP-966)",
+    "unclean-election": "a replica became leader that may lack committed records",
+    "broker-fenced": "the controller took a broker out of service",
+    "controller-change": "another controller became active",
+    "coordinator-failover": "a transaction coordinator was replaced",
+    "coordinator-failover-during-commit": "a transaction coordinator was replaced after it had decided to commit",
+    "aborted-transaction": "a transaction was aborted",
+    "fenced-producer": "a producer of an older epoch was refused",
+    "duplicate-recognised": "a retried batch was recognised and not appended again",
+    "late-delivery": "a request of an epoch that was over arrived, and was refused",
+    "group-rebalance": "a consumer group began a new generation",
+    "fenced-commit": "an offset commit of a former group member was refused",
+}
+
+
+def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
+    """How often each was reached; zeroes included."""
+    counts = dict.fromkeys(SITUATIONS, 0)
+    partitions: dict[str, PartitionView] = {}
+    transactions: dict[str, str] = {}
+    coordinated: dict[int, str] = {}
+    controller = ""
+    for event in events:
+        fields = event.fields
+        change = observe_partition(partitions, event)
+        if change is not None:
+            _count_change(counts, *change)
+        match event.kind:
+            case "truncated":
+                counts["truncation"] += 1
+            case "broker-fenced":
+                counts["broker-fenced"] += 1
+            case "controller-elected":
+                if controller and controller != event.node:
+                    counts["controller-change"] += 1
+                controller = event.node
+            case "txn-state":
+                transactions[fields["transactional_id"]] = fields["state"]
+            case "txn-aborted":
+                counts["aborted-transaction"] += 1
+            case "coordinator-loaded" if fields["coordinator"].startswith("transaction"):
+                index = fields["partition"]
+                if index in coordinated:
+                    counts["coordinator-failover"] += 1
+                    if any(transactions.get(t) == "PrepareCommit" for t in fields["resumed"]):
+                        counts["coordinator-failover-during-commit"] += 1
+                coordinated[index] = event.node
+            case "producer-fenced":
+                counts["fenced-producer"] += 1
+            case "duplicate-recognised":
+                counts["duplicate-recognised"] += 1
+            case "late-request":
+                counts["late-delivery"] += 1
+            case "group-generation":
+                counts["group-rebalance"] += 1
+            case "commit-fenced":
+                counts["fenced-commit"] += 1
+    return counts
+
+
+def _count_change(counts: dict[str, int], before: PartitionView | None, after: PartitionView) -> None:
+    if after.reason == "elr-elected":
+        counts["elr-election"] += 1
+    elif after.reason == "unclean-elected":
+        counts["unclean-election"] += 1
+    if before is None:
+        return
+    if after.leader is None and before.leader is not None:
+        counts["leaderless"] += 1
+    elif after.leader is not None and after.leader != before.leader:
+        counts["leader-change"] += 1
+    if any(member not in after.isr for member in before.isr):
+        counts["isr-shrink"] += 1
+        if len(after.isr) == 1:
+            counts["isr-of-one"] += 1
+    if any(member not in before.isr for member in after.isr):
+        counts["isr-expand"] += 1
