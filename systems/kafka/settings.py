@@ -1,0 +1,117 @@
+"""The client's settings, under the names that Kafka's own clients give them.
+
+What a library does not have is emulated where it matters for correctness (`retries`, `delivery.timeout.ms`)
+and not offered where it cannot be: aiokafka keeps one request in flight per node, so there is no
+`max.in.flight.requests.per.connection` here.
+"""
+
+from __future__ import annotations
+
+from harness.settings import Setting
+
+AIOKAFKA = "aiokafka"
+AIOKAFKA_PLAIN = "aiokafka-plain"
+
+CLIENT_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="client",
+        default=AIOKAFKA,
+        choices=(AIOKAFKA, AIOKAFKA_PLAIN),
+        scope="producer",
+        doc="client library; `aiokafka` is extended by what exactly-once needs, `aiokafka-plain` is not",
+    ),
+    Setting(
+        name="acks",
+        default="all",
+        choices=("0", "1", "all"),
+        scope="producer",
+        doc="replicas that must have a record before it is acknowledged; below `all` there is no idempotence",
+    ),
+    Setting(
+        name="enable.idempotence",
+        default=True,
+        scope="producer",
+        doc="number the batches, so that a retry is recognised (transactions always do)",
+    ),
+    Setting(
+        name="retries",
+        default=2_147_483_647,
+        minimum=0,
+        scope="producer",
+        doc="0 never sends a batch twice; anything else retries until delivery.timeout.ms",
+    ),
+    Setting(
+        name="delivery.timeout.ms",
+        default=15_000,
+        minimum=1,
+        scope="producer",
+        doc="how long a batch without idempotence is retried",
+    ),
+    Setting(name="linger.ms", default=0, minimum=0, scope="producer", doc="how long a batch waits for more"),
+    Setting(
+        name="request.timeout.ms",
+        default=3000,
+        minimum=1,
+        scope="producer",
+        doc="how long a client waits for an answer before it asks again on a new connection",
+    ),
+    Setting(
+        name="retry.backoff.ms", default=100, minimum=1, scope="producer", doc="wait between two attempts"
+    ),
+    Setting(
+        name="transaction.timeout.ms",
+        default=10_000,
+        minimum=1,
+        scope="producer",
+        doc="after this the coordinator aborts a transaction that its producer has not ended",
+    ),
+    Setting(
+        name="isolation.level",
+        default="read_committed",
+        choices=("read_committed", "read_uncommitted"),
+        scope="consumer",
+        doc="whether a consumer sees records of open and aborted transactions",
+    ),
+    Setting(
+        name="auto.offset.reset",
+        default="earliest",
+        choices=("earliest", "latest", "none"),
+        scope="consumer",
+        doc="where to begin without a committed offset, or with one that is out of range",
+    ),
+    Setting(
+        name="session.timeout.ms",
+        default=6000,
+        minimum=1,
+        scope="consumer",
+        doc="after this silence a group expels a member",
+    ),
+    Setting(
+        name="heartbeat.interval.ms",
+        default=1000,
+        minimum=1,
+        scope="consumer",
+        doc="how often a member is heard of",
+    ),
+    Setting(
+        name="max.poll.interval.ms",
+        default=30_000,
+        minimum=1,
+        scope="consumer",
+        doc="after this time without a poll a member leaves its group",
+    ),
+    Setting(
+        name="fetch.max.wait.ms",
+        default=500,
+        minimum=0,
+        scope="consumer",
+        doc="how long a broker may hold a fetch that has nothing to return",
+    ),
+    Setting(
+        name="metadata.max.age.ms",
+        default=60_000,
+        minimum=1,
+        scope="consumer",
+        doc="how often a client refreshes what it knows of the cluster without being told to",
+    ),
+)
