@@ -5,7 +5,7 @@ Node events are colour: no verdict rests on them, and a history without them tel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.checker import CheckContext
@@ -43,28 +43,15 @@ def op_text(op: Op) -> str:
 
 
 def tell(
-    history: History,
-    context: CheckContext,
-    ops: Sequence[int],
-    *,
-    partition: str | None = None,
-    told: Iterable[Moment] = (),
+    history: History, context: CheckContext, witnesses: Sequence[Op], *, partition: str | None = None
 ) -> tuple[Moment, ...]:
-    """Moments in order of time: the operations (history indices), the faults between them, what happened
-    to the partition, and whatever `told` adds."""
-    by_index = (
-        {op.index: op for op in history.ops}
-        if history.ops and history.ops[-1].index >= len(history)
-        else None
-    )
-    witnesses = [history.ops[i] if by_index is None else by_index[i] for i in ops]
+    """Moments in order of time: the operations, the faults between them, and what happened to the partition."""
     moments = [Moment(op.time, op_text(op), op=op.index) for op in witnesses]
     if witnesses:
         start = min(op.time for op in witnesses) - LEAD_NS
         end = max(op.time for op in witnesses)
         moments += _faults(history, start, end)
         moments += _events(context.events, partition, start, end)
-    moments += told
     return tuple(sorted(moments, key=lambda m: m.time))
 
 

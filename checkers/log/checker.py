@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from checkers.findings import Finding
 from checkers.log.contradictions import inconsistent_offsets, vanished_reads
 from checkers.log.dirty_reads import aborted_reads, phantom_reads
 from checkers.log.duplicates import duplicates
 from checkers.log.end_offsets import lso_stuck, nonmonotonic_ends
 from checkers.log.explain import explain
-from checkers.log.finding import Finding
 from checkers.log.lost import acknowledged_count, lost_and_unseen
 from checkers.log.observations import Observations, observe
 from checkers.log.poll_order import poll_jumps

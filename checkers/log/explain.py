@@ -1,65 +1,28 @@
-"""From findings to anomalies: one for each name and partition, told by its first instance."""
+"""The sentences of the `log` checker."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
-from checkers.blame import blame
-from checkers.log.finding import Finding
+from checkers.findings import Finding, anomalies_of
 from checkers.log.lost import acknowledged_count
 from checkers.log.observations import Observations, shown
-from checkers.story import faults_between, seconds, tell
+from checkers.story import seconds
 from harness.checker import CheckContext
 from harness.ops import Op
 from harness.results import Anomaly
 
-MOST_OPS = 60
-MOST_INSTANCES = 100
-
 
 def explain(seen: Observations, findings: Sequence[Finding], context: CheckContext) -> tuple[Anomaly, ...]:
     """In order of name, then partition."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.name, finding.partition), []).append(finding)
-    by_index = {op.index: op for op in seen.history.ops}
-    return tuple(
-        _anomaly(seen, name, partition, group, context, by_index)
-        for (name, partition), group in sorted(groups.items())
-    )
 
+    def out_of(finding: Finding) -> tuple[int, str] | None:
+        if finding.name not in ("lost-write", "unseen"):
+            return None
+        return acknowledged_count(seen, seen.partitions[finding.partition]), "acknowledged records"
 
-def _anomaly(
-    seen: Observations,
-    name: str,
-    partition: str,
-    group: list[Finding],
-    context: CheckContext,
-    by_index: dict[int, Op],
-) -> Anomaly:
-    first = group[0]
-    ops = [by_index[i] for i in first.ops]
-    sentence = _sentence(first, ops)
-    out_of: int | None = None
-    if name in ("lost-write", "unseen"):
-        out_of = acknowledged_count(seen, seen.partitions[partition])
-        sentence += f" ({len(group)} of {out_of} acknowledged records of {partition})"
-    elif len(group) > 1:
-        sentence += f" (and {len(group) - 1} more in {partition})"
-    return Anomaly(
-        name=name,
-        summary=sentence,
-        ops=tuple(dict.fromkeys(op for finding in group for op in finding.ops))[:MOST_OPS],
-        blame=blame(name, seen.history, context),
-        where=partition,
-        affected=len(group),
-        out_of=out_of,
-        faults=faults_between(seen.history, ops),
-        story=tell(seen.history, context, first.ops, partition=partition),
-        allowed=name == "unseen",
-        data={"instances": [msgspec.to_builtins(finding) for finding in group[:MOST_INSTANCES]]},
+    return anomalies_of(
+        seen.history, findings, context, sentence=_sentence, out_of=out_of, allowed=frozenset({"unseen"})
     )
 
 

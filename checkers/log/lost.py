@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from checkers.log.finding import Finding
+from checkers.findings import Finding
 from checkers.log.observations import Final, Observations, Partition, Value
 from harness.ops import Process
 

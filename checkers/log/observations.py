@@ -157,13 +157,17 @@ def _observe(
             _read(seen, position, records)
             assigned = completion.extra.get("assigned")
             started = None if assigned is None else [(str(p), int(o)) for p, o in assigned]
+            for name, _ in started or ():
+                seen.partition(name)
             if records or started is not None:
                 seen.polls.append(Poll(position, started, records))
         case "end-offset" if completion is not None and completion.type == "ok":
             for name, end in completion.value:
                 seen.partition(str(name)).ends.append((position, int(end), False))
-        case "final-read" if completion is not None and completion.type == "ok":
-            _final_read(seen, chains, position, operation, completion)
+        case "final-read":
+            seen.partition(str(operation.invoke.key))  # it exists, whether it can be read or not
+            if completion is not None and completion.type == "ok":
+                _final_read(seen, chains, position, operation, completion)
 
 
 def _sends(seen: Observations, position: int, operation: Operation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from checkers.log.finding import Finding
+from checkers.findings import Finding
 from checkers.log.observations import Observations, Poll, Value
 from checkers.log.version_order import definitely_failed
 from harness.ops import Process

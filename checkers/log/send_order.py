@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checkers.log.finding import Finding
+from checkers.findings import Finding
 from checkers.log.observations import Observations, Partition, Value
 from harness.ops import Process
 
