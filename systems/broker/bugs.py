@@ -16,6 +16,7 @@ BUGS: dict[str, str] = {
     "stale-broker-epoch-isr-join": "the controller lets a restarted broker into the ISR (KIP-903)",
     "alter-partition-ignores-partition-epoch": "the controller applies stale ISR proposals (KAFKA-12367)",
     "zombie-controller-not-fenced": "brokers obey a deposed controller (KAFKA-6082, KAFKA-14154)",
+    "controller-commit-old-term-by-count": "a controller commits entries of older terms by counting (Raft, fig. 8)",
     "controller-vote-not-persisted": "a controller forgets its vote and votes twice in a term",
     "dedupe-state-not-replicated": "a new leader knows no producer's sequence (KIP-98)",
     "sequence-gap-accepted": "a leader appends over a gap in a producer's sequence (KIP-98)",
@@ -24,4 +25,8 @@ BUGS: dict[str, str] = {
     "prepare-not-durable": "a coordinator acts on decisions that are not replicated",
     "marker-acked-before-replicated": "a marker counts before it is replicated",
     "zombie-producer-not-fenced": "the coordinator takes requests of older producer epochs (KIP-98)",
+    "commit-retry-not-idempotent": "the retry of a commit whose answer was lost is refused",
+    "txn-timeout-not-enforced": "the coordinator never aborts an expired transaction (KAFKA-5132)",
+    "txn-offset-commit-not-group-fenced": "offsets of a former member are taken into a transaction (KIP-447)",
+    "generation-not-fenced": "offset commits of an older generation are accepted",
 }

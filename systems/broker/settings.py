@@ -1,4 +1,4 @@
-"""What `--set` understands for the broker and its clients: Kafka's own names.
+"""What `--set` understands: the broker's keys under Kafka's own names, and those of its clients.
 
 Time-outs are shorter than Kafka's defaults, so that a minute's test sees several failovers.
 """
@@ -6,6 +6,7 @@ Time-outs are shorter than Kafka's defaults, so that a minute's test sees severa
 from __future__ import annotations
 
 from harness.settings import Setting
+from systems.kafka.settings import CLIENT_SETTINGS
 
 MAX_LONG = 9223372036854775807
 
@@ -205,113 +206,4 @@ BROKER: tuple[Setting, ...] = (
     ),
 )
 
-CLIENT: tuple[Setting, ...] = (
-    Setting(
-        name="acks",
-        default="all",
-        choices=("0", "1", "all", "-1"),
-        scope="producer",
-        doc="Who must have a record before it is acknowledged: nobody, the leader, the whole ISR.",
-    ),
-    Setting(
-        name="enable.idempotence",
-        default=True,
-        scope="producer",
-        doc="Sequence numbers, with which a retry is recognised.",
-    ),
-    Setting(
-        name="retries", default=1_000_000, minimum=0, scope="producer", doc="How often a send is retried."
-    ),
-    Setting(
-        name="max.in.flight.requests.per.connection",
-        default=5,
-        minimum=1,
-        scope="producer",
-        doc="Unanswered produce requests per broker (aiokafka always keeps one).",
-    ),
-    Setting(name="linger.ms", default=0, minimum=0, scope="producer", doc="How long a batch waits for more."),
-    Setting(
-        name="batch.size", default=16384, minimum=1, scope="producer", doc="Largest batch a producer gathers."
-    ),
-    Setting(
-        name="compression.type",
-        default="none",
-        choices=("none", "gzip", "snappy", "lz4", "zstd"),
-        scope="producer",
-        doc="How batches are compressed.",
-    ),
-    Setting(
-        name="request.timeout.ms",
-        default=3000,
-        minimum=50,
-        scope="producer",
-        doc="How long a client waits for an answer.",
-    ),
-    Setting(
-        name="delivery.timeout.ms",
-        default=30_000,
-        minimum=50,
-        scope="producer",
-        doc="How long a send is retried before it fails for good.",
-    ),
-    Setting(name="retry.backoff.ms", default=100, minimum=1, scope="producer", doc="Pause before a retry."),
-    Setting(
-        name="metadata.max.age.ms",
-        default=5000,
-        minimum=50,
-        scope="producer",
-        doc="How old a client lets its metadata become.",
-    ),
-    Setting(
-        name="transaction.timeout.ms",
-        default=10_000,
-        minimum=100,
-        scope="producer",
-        doc="How long a transaction may stay open before the coordinator aborts it.",
-    ),
-    Setting(
-        name="isolation.level",
-        default="read_committed",
-        choices=("read_committed", "read_uncommitted"),
-        scope="consumer",
-        doc="Whether consumers see records of open and aborted transactions.",
-    ),
-    Setting(
-        name="auto.offset.reset",
-        default="earliest",
-        choices=("earliest", "latest", "none"),
-        scope="consumer",
-        doc="Where a consumer begins without a committed offset, or beyond the end of the log.",
-    ),
-    Setting(name="fetch.min.bytes", default=1, minimum=0, scope="consumer", doc="What a fetch waits for."),
-    Setting(
-        name="fetch.max.wait.ms",
-        default=500,
-        minimum=0,
-        scope="consumer",
-        doc="How long a fetch waits at most.",
-    ),
-    Setting(
-        name="session.timeout.ms",
-        default=6000,
-        minimum=100,
-        scope="consumer",
-        doc="Silence after which a group member is expelled.",
-    ),
-    Setting(
-        name="heartbeat.interval.ms",
-        default=1000,
-        minimum=10,
-        scope="consumer",
-        doc="How often a group member reports to its coordinator.",
-    ),
-    Setting(
-        name="max.poll.interval.ms",
-        default=20_000,
-        minimum=100,
-        scope="consumer",
-        doc="How long a member may go without polling.",
-    ),
-)
-
-SETTINGS: tuple[Setting, ...] = (*BROKER, *CLIENT)
+SETTINGS: tuple[Setting, ...] = (*BROKER, *CLIENT_SETTINGS)

@@ -23,7 +23,8 @@ SITUATIONS: dict[str, str] = {
     "aborted-transaction": "a transaction was aborted",
     "fenced-producer": "a producer of an older epoch was refused",
     "duplicate-recognised": "a retried batch was recognised and not appended again",
-    "late-delivery": "a request of an epoch that was over arrived, and was refused",
+    "late-delivery": "bytes that a cut had kept arrived after the heal",
+    "late-request-refused": "a request of an epoch that was over arrived, and was refused",
     "group-rebalance": "a consumer group began a new generation",
     "fenced-commit": "an offset commit of a former group member was refused",
 }
@@ -65,8 +66,10 @@ def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
                 counts["fenced-producer"] += 1
             case "duplicate-recognised":
                 counts["duplicate-recognised"] += 1
-            case "late-request":
+            case "late-delivery":
                 counts["late-delivery"] += 1
+            case "late-request":
+                counts["late-request-refused"] += 1
             case "group-generation":
                 counts["group-rebalance"] += 1
             case "commit-fenced":
