@@ -103,7 +103,10 @@ class Damage:
             return Evidence(True, f"{node} is still held by another fault")
         if node in self._down:
             return Evidence(True, f"{node} was killed meanwhile")
-        return await self._cluster.resume(node)
+        evidence = await self._cluster.resume(node)
+        if node in self._clients and not evidence.verified:
+            return Evidence(True, f"{node} was replaced meanwhile")
+        return evidence
 
     async def cut(self, fault: FaultId, link: Link, how: How) -> Evidence:
         claims = self._cut.setdefault(link, {})

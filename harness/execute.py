@@ -90,7 +90,7 @@ def judge_run(
         events=recording.events,
         options=options or {},
     )
-    nemesis_on = scheduled > 0 or spec.schedule is not None or spec.nemesis != "none"
+    nemesis_on = scheduled > 0 or spec.nemesis != "none"
     result = judge(
         history,
         context,

@@ -49,7 +49,8 @@ def pretty(value: Any) -> bytes:
 def create(root: Path, spec: Spec, schedule: Schedule) -> Path:
     """A new run folder with `spec.json` and `schedule.json` in it. Raises `UserError` when it cannot be written."""
     when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    name = f"{when}-{spec.system}-{spec.workload}-{spec.nemesis}-{spec.seed}"
+    nemesis = "schedule" if spec.nemesis == "none" and spec.schedule is not None else spec.nemesis
+    name = f"{when}-{spec.system}-{spec.workload}-{nemesis}-{spec.seed}"
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder = _unique(root / name)
