@@ -1,0 +1,234 @@
+"""Anomalies as a person reads them: grouped by name, the worst first, each with its numbered story.
+
+The story merges the checker's moments with the beginning and end of the operations that prove the
+anomaly; the picture (`reports.space_time`) and the list share its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from harness.ops import Operation
+from reports.faults import Band
+from reports.offsets import Strip, strip
+from reports.operations import details, summary
+from reports.space_time import Diagram, diagram
+
+WORST_FIRST = (
+    "lost-write",
+    "vanished-read",
+    "inconsistent-offsets",
+    "eos-loss",
+    "eos-duplicate",
+    "torn-txn",
+    "aborted-read",
+    "precommitted-read",
+    "duplicate",
+    "offset-regression",
+    "phantom-read",
+    "nonlinearizable",
+    "lost-update",
+    "unseen",
+)
+"""What is not named here comes after these, by name."""
+
+SHOWN_IN_FULL = 12
+"""Of one name; the rest is listed by its sentence only."""
+MOST_OPS = 40
+MOST_STEPS = 30
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One line of the story. `time` is microseconds; `op` a history index; `process` and `node` are who."""
+
+    number: int
+    time: int
+    text: str
+    op: int | None = None
+    process: str | None = None
+    node: str | None = None
+    arrives: bool = False
+    """With both a process and a node: whether the message went to the process."""
+
+
+class WitnessOp(msgspec.Struct, frozen=True):
+    index: int
+    process: str
+    f: str
+    outcome: str
+    start: int
+    end: int | None
+    text: str
+    fields: list[tuple[str, str]]
+
+
+class Witness(msgspec.Struct, frozen=True):
+    """One anomaly. `number` is its place on the page: `#anomaly-N`."""
+
+    number: int
+    name: str
+    summary: str
+    blame: str
+    where: str | None
+    affected: int
+    out_of: int | None
+    allowed: bool
+    faults: list[str]
+    story: list[Step]
+    ops: list[WitnessOp]
+    more_ops: int
+    start: int
+    end: int
+    diagram: Diagram | None
+    strip: Strip | None
+    data: str | None
+
+
+class Group(msgspec.Struct, frozen=True):
+    name: str
+    definition: str
+    allowed: bool
+    count: int
+    affected: int
+    witnesses: list[Witness]
+    others: list[tuple[int, str]]
+    """(number, sentence) of those that are not shown in full."""
+
+
+def groups(
+    anomalies: Sequence[Mapping[str, Any]],
+    operations: Mapping[int, Operation],
+    bands: Sequence[Band],
+    definitions: Mapping[str, str],
+) -> list[Group]:
+    """`anomalies` as `result.json` has them; `operations` by history index."""
+    by_name: dict[tuple[bool, str], list[Mapping[str, Any]]] = {}
+    for anomaly in anomalies:
+        key = (bool(anomaly.get("allowed")), str(anomaly.get("name", "?")))
+        by_name.setdefault(key, []).append(anomaly)
+    made: list[Group] = []
+    number = 0
+    for allowed, name in sorted(by_name, key=lambda key: (key[0], _rank(key[1]), key[1])):
+        members = by_name[allowed, name]
+        numbers = range(number, number + len(members))
+        number += len(members)
+        full = list(zip(numbers, members, strict=True))[:SHOWN_IN_FULL]
+        made.append(
+            Group(
+                name=name,
+                definition=definitions.get(name, ""),
+                allowed=allowed,
+                count=len(members),
+                affected=sum(_whole(a.get("affected")) or 1 for a in members),
+                witnesses=[witness(n, a, operations, bands) for n, a in full],
+                others=[
+                    (n, str(a.get("summary", "")))
+                    for n, a in list(zip(numbers, members, strict=True))[SHOWN_IN_FULL:]
+                ],
+            )
+        )
+    return made
+
+
+def _rank(name: str) -> int:
+    return WORST_FIRST.index(name) if name in WORST_FIRST else len(WORST_FIRST)
+
+
+def witness(
+    number: int, anomaly: Mapping[str, Any], operations: Mapping[int, Operation], bands: Sequence[Band]
+) -> Witness:
+    indices = [i for i in anomaly.get("ops", ()) if isinstance(i, int)]
+    proving = list({id(o): o for i in indices if (o := operations.get(i)) is not None}.values())
+    wanted = {i for i in anomaly.get("faults", ()) if isinstance(i, int)}
+    active = [b for b in bands if b.fault in wanted]
+    story = _story(anomaly.get("story", ()), proving, operations)
+    times = [s.time for s in story] or [0]
+    data = anomaly.get("data")
+    return Witness(
+        number=number,
+        name=str(anomaly.get("name", "?")),
+        summary=str(anomaly.get("summary", "")),
+        blame=str(anomaly.get("blame", "")),
+        where=None if anomaly.get("where") is None else str(anomaly["where"]),
+        affected=_whole(anomaly.get("affected")) or 1,
+        out_of=_whole(anomaly.get("out_of")),
+        allowed=bool(anomaly.get("allowed")),
+        faults=[b.label for b in active],
+        story=story,
+        ops=[_op(o) for o in proving[:MOST_OPS]],
+        more_ops=max(0, len(proving) - MOST_OPS),
+        start=min(times),
+        end=max(times),
+        diagram=diagram(story, proving, active),
+        strip=strip(proving),
+        data=msgspec.json.format(msgspec.json.encode(data), indent=2).decode() if data else None,
+    )
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _op(operation: Operation) -> WitnessOp:
+    invoke, completion = operation.invoke, operation.completion
+    fields = [(f"invoke {name}", text) for name, text in details(invoke)]
+    if completion is not None:
+        fields += [(f"{completion.type} {name}", text) for name, text in details(completion)]
+    return WitnessOp(
+        index=invoke.index,
+        process=str(invoke.process),
+        f=invoke.f,
+        outcome=operation.outcome,
+        start=invoke.time // 1_000,
+        end=None if completion is None else completion.time // 1_000,
+        text=summary(operation, 160),
+        fields=fields,
+    )
+
+
+def _story(
+    moments: Sequence[Any], proving: Sequence[Operation], operations: Mapping[int, Operation]
+) -> list[Step]:
+    steps: list[Step] = []
+    told: set[int] = set()
+    for moment in moments:
+        if not isinstance(moment, Mapping):
+            continue
+        op = _whole(moment.get("op"))
+        operation = operations.get(op) if op is not None else None
+        if op is not None:
+            told.add(op)
+        node = moment.get("node")
+        arrives = bool(operation and operation.completion and operation.completion.index == op)
+        steps.append(
+            Step(
+                number=0,
+                time=(_whole(moment.get("time")) or 0) // 1_000,
+                text=str(moment.get("text", "")),
+                op=op,
+                process=None if operation is None else str(operation.process),
+                node=None if node is None else str(node),
+                arrives=arrives,
+            )
+        )
+    for operation in proving[: MOST_STEPS // 2]:
+        steps += _untold(operation, told)
+    ordered = sorted(steps, key=lambda s: s.time)[:MOST_STEPS]
+    return [msgspec.structs.replace(step, number=n) for n, step in enumerate(ordered, start=1)]
+
+
+def _untold(operation: Operation, told: set[int]) -> list[Step]:
+    """The two ends of an operation, as far as no moment speaks of them."""
+    invoke, completion = operation.invoke, operation.completion
+    if invoke.index in told or (completion is not None and completion.index in told):
+        return []
+    process = str(invoke.process)
+    what = f"{invoke.f} {invoke.key}" if invoke.key is not None else invoke.f
+    if completion is None:
+        text = f"process {process} begins {what}; it never ends"
+        return [Step(0, invoke.time // 1_000, text, invoke.index, process)]
+    text = f"process {process}: {what} is {completion.type}: {summary(operation, 120)}"
+    return [Step(0, completion.time // 1_000, text, completion.index, process)]
