@@ -48,6 +48,7 @@ class Lifecycle:
         self._heartbeat_ms = int(env.config.get("broker.heartbeat.interval.ms", 500))
         self._incarnation = uuid.UUID(bytes=env.random.randbytes(16), version=4)
         self._clean_epoch = -1
+        self._leaving = False
         self._controllers = ControllerClient(env)
         self._urgent = ControllerClient(env)
         self._links = {n.id: Link(env.peer(n.name), codec) for n in env.topology.with_role("controller")}
@@ -73,18 +74,19 @@ class Lifecycle:
         self._spawn(self._serve())
 
     async def leave(self, *, timeout_ms: int = 1000) -> None:
-        """Controlled shutdown: asks to be taken out of leadership and ISRs. Best effort."""
+        """Controlled shutdown: asks to be taken out of leadership and ISRs, and stays out. Best effort."""
+        self._leaving = True
         if self.epoch >= 0:
             try:
-                await self._urgent.call(self._heartbeat(want_shut_down=True), timeout_ms=timeout_ms)
+                await self._urgent.call(self._heartbeat(), timeout_ms=timeout_ms)
             except TimeoutError:
                 log.warning("%s: no controller let it go in time", self.env.name)
 
     async def stop(self) -> None:
-        """Orderly stop, after the logs were flushed: notes the broker epoch, so that the next
-        registration counts as clean. A killed broker never gets here."""
+        """Ends everything. After `leave`, and with the logs flushed, it is an orderly stop: the broker
+        epoch is noted, so that the next registration counts as clean."""
         self._cancel()
-        if self.epoch >= 0:
+        if self._leaving and self.epoch >= 0:
             disk = self.env.disk
             disk.write(f"{CLEAN_SHUTDOWN_FILE}.next", msgspec.json.encode({"broker_epoch": self.epoch}))
             await disk.fsync(f"{CLEAN_SHUTDOWN_FILE}.next")
@@ -179,7 +181,7 @@ class Lifecycle:
                 self.in_service.set()
             await asyncio.sleep(max(0.0, sent + self._heartbeat_ms / 1000 - loop.time()))
 
-    def _heartbeat(self, *, want_shut_down: bool = False) -> Any:
+    def _heartbeat(self) -> Any:
         return messages.request(
             BROKER_HEARTBEAT,
             1,
@@ -187,7 +189,7 @@ class Lifecycle:
             broker_epoch=self.epoch,
             current_metadata_offset=self.image.offset,
             want_fence=False,
-            want_shut_down=want_shut_down,
+            want_shut_down=self._leaving,
         )
 
     # Metadata
