@@ -73,14 +73,14 @@ class Lifecycle:
         self._spawn(self._follow())
         self._spawn(self._serve())
 
-    async def leave(self, *, timeout_ms: int = 1000) -> None:
+    async def leave(self, *, timeout_ms: int = 500) -> None:
         """Controlled shutdown: asks to be taken out of leadership and ISRs, and stays out. Best effort."""
         self._leaving = True
         if self.epoch >= 0:
             try:
                 await self._urgent.call(self._heartbeat(), timeout_ms=timeout_ms)
             except TimeoutError:
-                log.warning("%s: no controller let it go in time", self.env.name)
+                log.info("%s: no controller let it go in time", self.env.name)
 
     async def stop(self) -> None:
         """Ends everything. After `leave`, and with the logs flushed, it is an orderly stop: the broker
