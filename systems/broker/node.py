@@ -110,11 +110,17 @@ class BrokerNode:
         self._spawn(self._proposals.run(), "isr-proposals")
         self._spawn(self._replicas.watch_isr(), "isr-watch")
         self._spawn(self._replicas.checkpoint_high_watermarks(), "high-watermark-checkpoint")
+        self._lifecycle.failed.add_done_callback(self._on_end)
+        await self._lifecycle.start()
+        self._spawn(self._serve(), "server")
+
+    async def _serve(self) -> None:
+        """Listens only when the metadata is caught up: a broker that knew less would tell clients that
+        their topics do not exist."""
+        await self._replicas.caught_up.wait()
         self._server = await serve(
             self._env.name, self._env.listen, self._handlers, on_error=self._on_handler_error
         )
-        self._lifecycle.failed.add_done_callback(self._on_end)
-        await self._lifecycle.start()
         self._env.emit("broker-started", incarnation=self._env.incarnation)
 
     async def leave(self) -> None:

@@ -36,6 +36,8 @@ class ReplicaManager:
         self._topic_names: dict[bytes, str] = {}
         self._listeners: list[tuple[str, Gained, Lost]] = []
         self._checkpoint = self._read_checkpoint()
+        self.caught_up = asyncio.Event()
+        """Set once the metadata is known in which this incarnation is registered."""
         self._lag_time = int(broker.env.config.get("replica.lag.time.max.ms", 2000)) / 1000
 
     # ── partitions' surroundings ─────────────────────────────────────────────────────────────────────
@@ -83,6 +85,7 @@ class ReplicaManager:
         me = image.brokers.get(self.env.id)
         if me is None or me.epoch != self._broker.epoch:
             return
+        self.caught_up.set()
         for name, topic in image.topics.items():
             self._topic_names[topic.id] = name
             for index, state in enumerate(topic.partitions):
