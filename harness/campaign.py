@@ -7,12 +7,14 @@ library leaves behind; at most a few runs wait at a time, so that a campaign of 
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -112,12 +114,19 @@ def run_seeds(
     cores = cores or os.cpu_count() or 1
     left = iter(seeds)
     # Not fork: a child must not inherit the parent's loops, patches and open files.
-    pool = ProcessPoolExecutor(cores, mp_context=get_context("spawn"), max_tasks_per_child=RUNS_PER_PROCESS)
-    waiting: set[Future[bytes]] = set()
-    stopping = False
+    processes = get_context("spawn")
+    stop = processes.Event()
+    pool = ProcessPoolExecutor(
+        cores,
+        mp_context=processes,
+        max_tasks_per_child=RUNS_PER_PROCESS,
+        initializer=_begin,
+        initargs=(stop,),
+    )
+    waiting: set[Future[bytes | None]] = set()
     try:
         while True:
-            while not stopping and len(waiting) < 2 * cores and (seed := next(left, None)) is not None:
+            while not stop.is_set() and len(waiting) < 2 * cores and (seed := next(left, None)) is not None:
                 asked = msgspec.structs.replace(spec, seed=seed)
                 waiting.add(
                     pool.submit(_one, msgspec.json.encode(asked), None if root is None else str(root))
@@ -127,13 +136,12 @@ def run_seeds(
             try:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             except KeyboardInterrupt:
-                stopping = True
+                stop.set()
                 waiting = {f for f in waiting if not f.cancel()}
                 continue
-            for future in sorted(done, key=lambda f: f.result() if not f.exception() else b""):
-                finished = msgspec.json.decode(future.result(), type=RunLine)
-                stopping = stopping or finished.interrupted
-                yield finished
+            for told in [future.result() for future in done]:
+                if told is not None:
+                    yield msgspec.json.decode(told, type=RunLine)
     except BrokenProcessPool:
         raise UserError(
             "a worker process was killed (out of memory?): run fewer seeds at once with --cores, or look at the "
@@ -143,6 +151,19 @@ def run_seeds(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one(spec: bytes, root: str | None) -> bytes:
+_stop: Any = None
+"""The campaign's event, in a worker process: set when no further run shall begin."""
+
+
+def _begin(stop: Any) -> None:
+    """A Ctrl-C reaches every process of the terminal: between two runs it is the parent's business."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _one(spec: bytes, root: str | None) -> bytes | None:
+    if _stop.is_set():
+        return None
     outcome = execute(msgspec.json.decode(spec, type=Spec), root=None if root is None else Path(root))
     return msgspec.json.encode(line(outcome))

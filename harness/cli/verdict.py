@@ -98,7 +98,8 @@ def to_json(summary: Summary) -> str:
     runs: list[dict[str, Any]] = []
     for run in summary.runs:
         told = msgspec.to_builtins(run)
-        told.pop("cleanup")
+        for inner in ("cleanup", "interrupted"):
+            told.pop(inner)
         runs.append(told)
     return msgspec.json.encode({"verdict": summary.verdict, "reason": summary.reason, "runs": runs}).decode()
 

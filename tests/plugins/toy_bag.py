@@ -15,7 +15,7 @@ from harness.capabilities import DefiniteFailure
 from harness.checker import CheckContext
 from harness.cluster import Cluster
 from harness.errors import UserError
-from harness.generators import Context, Generator, Once, Rate, Repeat
+from harness.generators import Context, Generator, Rate, Repeat, Until
 from harness.history import History
 from harness.node import NodeEnvironment, NodeEvent
 from harness.process import run_node
@@ -249,7 +249,7 @@ class BagWorkload:
         return Rate(Repeat(make), test.rate)
 
     def final_generator(self, test: Test) -> Generator | None:
-        return Once([Invocation(f="read")])
+        return Until(Repeat(lambda context: Invocation(f="read")), lambda op, done: done.type == "ok")
 
 
 class BagChecker:
