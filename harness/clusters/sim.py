@@ -371,5 +371,5 @@ class SimBackend:
         async def main() -> T:
             return await scenario(cluster)
 
-        result: T = world.run(main())
+        result: T = world.run(main)
         return result

@@ -123,13 +123,13 @@ class World:
 
     # the run
 
-    def run(self, main: Coroutine[Any, Any, Any]) -> Any:
+    def run(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Runs the harness's coroutine to its end in this world, then takes the world apart."""
         loop = self.loop
         with self._own_runtime(), simulated(loop):
             asyncio._set_running_loop(loop)
             try:
-                task = self.spawn(self.harness, main)
+                task = self.spawn(self.harness, main())
                 try:
                     return loop.run_until_complete(task)
                 finally:

@@ -60,6 +60,6 @@ def test_a_skewed_clock_stays_with_its_machine() -> None:
         await cluster.restart("b1")
         await asyncio.sleep(0.1)
         event = [e for e in cluster.events if e.node == "b1"][-1]
-        return event.fields["wall"] - event.time / 1e6
+        return float(event.fields["wall"]) - event.time / 1e6
 
     assert run(scenario, telling) == pytest.approx(1000, abs=0.01)

@@ -337,7 +337,7 @@ def test_reject_resets_the_sender_at_once_and_the_other_end_when_it_sends() -> N
 
 def test_a_killed_peer_is_noticed_unless_the_link_is_silent() -> None:
     async def hold() -> str:
-        reader, writer = await connect()
+        reader, _ = await connect()
         try:
             if not await reader.readline():
                 return "eof"
@@ -454,7 +454,7 @@ def test_back_pressure_reaches_the_writer_and_lifts() -> None:
 def test_what_a_transport_says_of_itself() -> None:
     async def talk() -> None:
         _, writer = await connect()
-        transport = writer.transport
+        transport: Any = writer.transport
         assert transport.get_extra_info("peername") == ("10.0.0.2", 9000)
         assert transport.get_extra_info("sockname")[0] == "10.0.0.4"
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -548,6 +548,6 @@ def test_buffered_protocols_and_broken_protocols() -> None:
         got, error = await cluster.client_host("p0").spawn(talk())
         assert got == b"twenty-five characters..\n"
         assert isinstance(error, ValueError)
-        assert [e.node for e in cluster.events if e.kind == "unhandled-exception"][0] == "p0"
+        assert next(e.node for e in cluster.events if e.kind == "unhandled-exception") == "p0"
 
     run(scenario)
