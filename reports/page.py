@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from harness import repro
 from harness.errors import UserError
 from harness.registry import Group, load
 from harness.spec import Spec
@@ -159,26 +159,11 @@ def _explanation(verdict: str, violations: Sequence[Family], result: Mapping[str
 
 
 def command(spec: Mapping[str, Any]) -> str:
-    """The line that runs it again; empty without a spec."""
-    if not spec:
+    """The line that runs it again; empty without a readable spec."""
+    try:
+        return repro.command(msgspec.convert(spec, Spec)) if spec else ""
+    except msgspec.ValidationError:
         return ""
-    words = ["chaos", "test"]
-    for option in ("system", "workload", "nemesis"):
-        if spec.get(option):
-            words += [f"--{option}", str(spec[option])]
-    defaults = msgspec.to_builtins(Spec())
-    for option, key in (("on", "backend"), ("nodes", "nodes"), ("client", "client"), ("final", "final")):
-        if spec.get(key) not in (None, defaults[key]):
-            words += [f"--{option}", str(spec[key])]
-    if spec.get("time_limit_ms") not in (None, defaults["time_limit_ms"]):
-        words += ["--time-limit", f"{spec['time_limit_ms'] / 1000:g}"]
-    words += ["--seed", str(spec.get("seed", 0))]
-    settings = spec.get("settings")
-    for key, value in sorted(settings.items()) if isinstance(settings, dict) else ():
-        words += ["--set", f"{key}={_plain(value)}"]
-    for bug in spec.get("bugs") or ():
-        words += ["--bug", str(bug)]
-    return " ".join(shlex.quote(word) for word in words)
 
 
 def _plain(value: Any) -> str:

@@ -111,7 +111,7 @@ def groups(
         by_name.setdefault(key, []).append(anomaly)
     made: list[Group] = []
     number = 0
-    for allowed, name in sorted(by_name, key=lambda key: (key[0], _rank(key[1]), key[1])):
+    for allowed, name in sorted(by_name, key=lambda key: (key[0], rank(key[1]), key[1])):
         members = by_name[allowed, name]
         numbers = range(number, number + len(members))
         number += len(members)
@@ -133,7 +133,7 @@ def groups(
     return made
 
 
-def _rank(name: str) -> int:
+def rank(name: str) -> int:
     return WORST_FIRST.index(name) if name in WORST_FIRST else len(WORST_FIRST)
 
 
@@ -145,7 +145,7 @@ def witness(
     wanted = {i for i in anomaly.get("faults", ()) if isinstance(i, int)}
     active = [b for b in bands if b.fault in wanted]
     story = _story(anomaly.get("story", ()), proving, operations)
-    times = [s.time for s in story] or [0]
+    start, end = window([s.time for s in story] or [0])
     data = anomaly.get("data")
     return Witness(
         number=number,
@@ -160,12 +160,20 @@ def witness(
         story=story,
         ops=[_op(o) for o in proving[:MOST_OPS]],
         more_ops=max(0, len(proving) - MOST_OPS),
-        start=min(times),
-        end=max(times),
+        start=start,
+        end=end,
         diagram=diagram(story, proving, active),
         strip=strip(proving),
         data=msgspec.json.format(msgspec.json.encode(data), indent=2).decode() if data else None,
     )
+
+
+def window(times: Sequence[int]) -> tuple[int, int]:
+    """What to look at: all of the story, but without a final read that comes long after everything else."""
+    first, last = times[0], times[-1]
+    if len(times) > 2 and last - times[-2] > (last - first) / 2:
+        last = times[-2]
+    return first, last
 
 
 def _whole(value: Any) -> int | None:
