@@ -4,6 +4,7 @@ safety does not depend on them, and no promise of the systems says that they are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from harness.checker import CheckContext
@@ -66,9 +67,7 @@ def _percentile_ms(ordered: Sequence[int], share: float) -> float | None:
 def longest_gap_ms(begun: int, ended: int, successes: Sequence[int]) -> float:
     """From the first try to the last end, the longest stretch in which no operation succeeded."""
     edges = [begun, *sorted(successes), ended]
-    return round(
-        max(later - earlier for earlier, later in zip(edges, edges[1:], strict=False)) / NS_PER_MS, 3
-    )
+    return round(max(later - earlier for earlier, later in pairwise(edges)) / NS_PER_MS, 3)
 
 
 def recovery_ms(history: History, operations: Sequence[Operation]) -> float | None:
