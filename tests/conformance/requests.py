@@ -365,7 +365,9 @@ async def join(
         protocols=[{"name": name, "metadata": metadata} for name, metadata in protocols],
         reason=None,
     )
-    return answer, kafka.plain(answer)
+    plain = kafka.plain(answer)
+    plain["members"].sort(key=lambda entry: entry["member_id"])
+    return answer, plain
 
 
 async def sync(

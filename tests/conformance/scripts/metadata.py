@@ -149,3 +149,30 @@ async def versions_too_new(kafka: Session) -> Answer:
         "ApiVersions from": [lowest for key, lowest, _ in keys if key == API_VERSIONS],
         "only ApiVersions": count == 1,
     }
+
+
+async def features(kafka: Session) -> Answer:
+    """The finalized features that clients act on."""
+    answer = await kafka.ask(
+        kafka.any_node,
+        API_VERSIONS,
+        3,
+        client_software_name="conformance",
+        client_software_version="1",
+    )
+    return {
+        "error_code": kafka.plain(answer.error_code),
+        "finalized": {
+            feature.name: [feature.min_version_level, feature.max_version_level]
+            for feature in answer.finalized_features
+            if feature.name in ("transaction.version", "eligible.leader.replicas.version")
+        },
+        "an epoch is given": answer.finalized_features_epoch >= 0,
+    }
+
+
+async def client_names_are_checked(kafka: Session) -> Answer:
+    answer = await kafka.ask(
+        kafka.any_node, API_VERSIONS, 3, client_software_name="not a name!", client_software_version="1"
+    )
+    return {"error_code": kafka.plain(answer.error_code)}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from ..requests import add_partitions
 from ..session import Answer, Session
 from ..transaction_steps import end, init, send, stable
-
-TRANSACTION_VERSION = 1
+from . import metadata
 
 
 async def adding_by_producing(kafka: Session) -> Answer:
@@ -20,3 +19,7 @@ async def adding_by_producing(kafka: Session) -> Answer:
         "end, version 5": (await end(kafka, producer, commit=True, version=5))[1],
         "log": await stable(kafka, topic),
     }
+
+
+async def features(kafka: Session) -> Answer:
+    return await metadata.features(kafka)
