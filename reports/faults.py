@@ -9,6 +9,7 @@ import msgspec
 
 from harness.ops import Op
 from harness.schedule import KINDS, UNDO
+from reports.operations import shorten
 
 _UNDOING = frozenset(UNDO.values())
 
@@ -29,19 +30,24 @@ class Band(msgspec.Struct):
     outcome: str = "ok"
     """`ok`, `fail` (had no target), `info` (raised), or `open` where the history ends first."""
     row: int = 0
+    events: list[int] = msgspec.field(default_factory=list)
+    """History indices of its four events: fault and undoing, each with its completion."""
 
 
 def bands(faults: Iterable[Op], end_us: int) -> list[Band]:
     """One band for each pair of a fault and its undoing, packed into rows that do not overlap."""
     found: list[Band] = []
     active: dict[tuple[int, str], Band] = {}
+    ended: dict[tuple[int, str], Band] = {}
     for op in faults:
         value = op.value if isinstance(op.value, dict) else {}
         position: int = value["fault"] if isinstance(value.get("fault"), int) else -1
         time = op.time // 1_000
         if op.f in _UNDOING:
             if op.type == "invoke":
-                _end(active, position, op.f, time)
+                ended.update(_end(active, position, op.f, time))
+            if (position, op.f) in ended:
+                ended[position, op.f].events.append(op.index)
             continue
         key = (position, op.f)
         if op.type == "invoke":
@@ -49,6 +55,7 @@ def bands(faults: Iterable[Op], end_us: int) -> list[Band]:
             found.append(band)
             active[key] = band
         elif key in active:
+            active[key].events.append(op.index)
             _complete(active[key], op, value, time)
             if op.type == "fail":
                 active.pop(key).end = time
@@ -66,6 +73,7 @@ def _opened(op: Op, position: int, value: dict[str, Any], time: int, end_us: int
         links=[],
         label="",
         outcome="open",
+        events=[op.index],
     )
     band.label = _label(band, value)
     return band
@@ -81,15 +89,21 @@ def _complete(band: Band, op: Op, value: dict[str, Any], time: int) -> None:
     )
     verified = value.get("verified")
     band.verified = verified if isinstance(verified, bool) else None
-    band.detail = str(op.error or value.get("detail") or "")
+    band.detail = shorten(str(op.error or value.get("detail") or ""), 240)
     band.outcome = op.type
     band.start = time if op.type == "ok" else band.start
     band.label = _label(band, value)
 
 
-def _end(active: dict[tuple[int, str], Band], position: int, undo: str, time: int) -> None:
+def _end(
+    active: dict[tuple[int, str], Band], position: int, undo: str, time: int
+) -> dict[tuple[int, str], Band]:
+    """Ends the band that this event undoes; returns it by its position and the event's `f`."""
+    found: dict[tuple[int, str], Band] = {}
     for key in [k for k in active if k[0] == position and (UNDO.get(k[1]) == undo or k[1] not in KINDS)]:
-        active.pop(key).end = time
+        found[position, undo] = active.pop(key)
+        found[position, undo].end = time
+    return found
 
 
 def _label(band: Band, value: dict[str, Any]) -> str:

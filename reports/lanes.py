@@ -19,6 +19,10 @@ INTERNAL = "__"
 """Prefix of the topics that a system keeps for itself."""
 
 
+TOLD_BY_SEGMENTS = frozenset({"leader-elected", "isr-shrunk", "isr-expanded", "follower"})
+"""What a broker says when it learns of a change that the controller has reported already."""
+
+
 class Segment(msgspec.Struct):
     """From `start` to `end` (microseconds) the lane shows `who` and `text`. `who` None: nobody."""
 
@@ -88,6 +92,8 @@ def lanes(
             case "broker-fenced" | "broker-unfenced":
                 broker = str(event.fields.get("broker", event.node))
                 made.lane("nodes", broker).marks.append(Mark(time, event.kind, _told(event)))
+            case kind if kind in TOLD_BY_SEGMENTS:
+                continue
             case _:
                 if marks < MOST_MARKS:
                     _place(made, event).marks.append(Mark(time, event.kind, _told(event)))

@@ -1,7 +1,8 @@
-"""An offset strip: what each witness saw at the offsets in question, one row an operation.
+"""An offset strip: what the witnesses saw at the offsets in question, a row for each kind of operation.
 
 Works on the way in which log workloads write records down: `[partition, offset, value]` anywhere in an
-operation's value, or a send's key, value and `offset`.
+operation's value, or a send's key, value and `offset`. Reads that say from where to where they went
+(`from`, `next`) also show what was not there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from reports.operations import brief
 AROUND = 2
 """Offsets shown to each side."""
 WIDEST = 14
+MOST_OPS = 120
+MOST_ROWS = 12
 FEW = 4
 """An operation with so few records is about them; one with more only happens to have read them."""
 
@@ -48,38 +51,77 @@ class Strip(msgspec.Struct, frozen=True):
     focus: list[int]
 
 
-def strip(proving: Sequence[Operation]) -> Strip | None:
-    """None where fewer than two operations speak of the same offsets."""
-    seen = [(operation, list(records(operation))) for operation in proving[:24]]
-    partition, focus = _focus([found for _, found in seen])
+class _Line(msgspec.Struct):
+    """A row in the making: several small operations of one kind share one, as long as they agree."""
+
+    operation: Operation
+    few: bool
+    here: dict[int, str]
+    reach: list[tuple[int, int]]
+    processes: set[str]
+
+    def covers(self, offset: int) -> bool:
+        return any(start <= offset < end for start, end in self.reach)
+
+    def agrees(self, other: Mapping[int, str]) -> bool:
+        return all(self.here.get(offset, value) == value for offset, value in other.items())
+
+
+def is_sweep(operation: Operation) -> bool:
+    return operation.outcome == "ok" and _went(operation) is not None
+
+
+def strip(proving: Sequence[Operation], sweeps: Sequence[Operation] = ()) -> Strip | None:
+    """None where there are not two rows to compare. `sweeps`: reads of the run that went from one offset to
+    another; those that pass the offsets in question are shown beside the witnesses."""
+    partition, focus = _focus([list(records(o)) for o in proving[:MOST_OPS]])
     if partition is None or not focus:
         return None
     low, high = max(0, min(focus) - AROUND), max(focus) + AROUND
     offsets = list(range(low, min(high, low + WIDEST - 1) + 1))
-    rows: list[tuple[Operation, dict[int, str], tuple[int, int]]] = []
-    for operation, found in seen:
-        here = {s.offset: s.value for s in found if s.partition == partition}
-        reach = _reach(operation, here, partition)
-        if any(o in here or reach[0] <= o < reach[1] for o in offsets):
-            rows.append((operation, here, reach))
-    if len(rows) < 2:
-        return None
-    values: dict[int, set[str]] = {o: {here[o] for _, here, _ in rows if o in here} for o in offsets}
-    made = [
-        Row(
-            operation.invoke.index,
-            f"{operation.f} p{operation.process}",
-            [_cell(o, here, reach, len(values[o]) > 1) for o in offsets],
-        )
-        for operation, here, reach in rows
+    passing = [o for o in sweeps if o.invoke.key == partition and o not in proving]
+    lines = [
+        line
+        for line in _lines([*proving[:MOST_OPS], *passing], partition)
+        if any(o in line.here or line.covers(o) for o in offsets)
     ]
-    return Strip(partition, offsets, made, sorted(o for o in focus if o in offsets))
+    values = {o: {line.here[o] for line in lines if o in line.here} for o in offsets}
+    disputed = {o for o in offsets if len(values[o]) > 1}
+    rows = [
+        Row(line.operation.invoke.index, _label(line), [_cell(line, o, o in disputed) for o in offsets])
+        for line in lines[:MOST_ROWS]
+    ]
+    return Strip(partition, offsets, rows, sorted(focus & set(offsets))) if len(rows) > 1 else None
 
 
-def _cell(offset: int, here: Mapping[int, str], reach: tuple[int, int], differs: bool) -> Cell:
-    if offset in here:
-        return Cell(here[offset], differs=differs)
-    return Cell(None, absent=reach[0] <= offset < reach[1])
+def _lines(operations: Sequence[Operation], partition: str) -> list[_Line]:
+    lines: list[_Line] = []
+    for operation in operations:
+        here = {s.offset: s.value for s in records(operation) if s.partition == partition}
+        went = _went(operation) if operation.invoke.key == partition else None
+        few = went is None and len(here) <= FEW
+        reach = [went or ((min(here), max(here) + 1) if not few else (0, 0))]
+        process = str(operation.process)
+        for line in lines:
+            if line.operation.f == operation.f and line.few == few and line.agrees(here):
+                line.here.update(here)
+                line.reach += reach
+                line.processes.add(process)
+                break
+        else:
+            lines.append(_Line(operation, few, dict(here), reach, {process}))
+    return lines
+
+
+def _label(line: _Line) -> str:
+    """With its process, unless several share the row."""
+    return f"{line.operation.f} p{line.operation.process}" if len(line.processes) == 1 else line.operation.f
+
+
+def _cell(line: _Line, offset: int, disputed: bool) -> Cell:
+    if offset in line.here:
+        return Cell(line.here[offset], differs=disputed)
+    return Cell(None, absent=line.covers(offset))
 
 
 def records(operation: Operation) -> Iterator[Seen]:
@@ -106,13 +148,11 @@ def _triples(value: Any, depth: int) -> Iterator[Seen]:
                     yield from _triples(inner, depth + 1)
 
 
-def _reach(operation: Operation, here: Mapping[int, str], partition: str) -> tuple[int, int]:
-    """The offsets that a read went over: `from` to `next` where it says so, else its first to last record."""
+def _went(operation: Operation) -> tuple[int, int] | None:
+    """The offsets that a read went over, where it says so."""
     extra = {**operation.invoke.extra, **(operation.completion.extra if operation.completion else {})}
     start, end = extra.get("from"), extra.get("next")
-    if operation.invoke.key == partition and isinstance(start, int) and isinstance(end, int):
-        return start, end
-    return (min(here), max(here) + 1) if len(here) > 1 else (0, 0)
+    return (start, end) if isinstance(start, int) and isinstance(end, int) else None
 
 
 def _focus(found: Sequence[Sequence[Seen]]) -> tuple[str | None, set[int]]:

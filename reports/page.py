@@ -14,9 +14,9 @@ from harness.spec import Spec
 from reports.faults import Band, bands
 from reports.folder import Run
 from reports.lanes import Lane, lanes
-from reports.operations import OUTCOMES, Columns, as_json, by_index, columns, shorten
+from reports.operations import OUTCOMES, Columns, as_json, columns, shorten
 from reports.witness import Group as Family
-from reports.witness import groups
+from reports.witness import evidence, groups
 
 VERDICTS = ("valid", "invalid", "unknown")
 MOST_MEASURES = 300
@@ -89,8 +89,7 @@ def page(run: Run) -> Page:
     end = max([run.history.end_ns, *(e.time for e in run.events[-1:])], default=0) // 1_000
     shown = bands(run.history.faults, end)
     anomalies = _anomalies(result)
-    indexed = by_index(operations) if anomalies else {}
-    found = groups(anomalies, indexed, shown, _definitions(result))
+    found = groups(anomalies, evidence(operations if anomalies else (), shown), _definitions(result))
     violations = [g for g in found if not g.allowed]
     ops = _counts(result, [o.outcome for o in operations])
     verdict = str(result.get("verdict", "unknown"))

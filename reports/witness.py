@@ -13,8 +13,8 @@ import msgspec
 
 from harness.ops import Operation
 from reports.faults import Band
-from reports.offsets import Strip, strip
-from reports.operations import details, summary
+from reports.offsets import Strip, is_sweep, strip
+from reports.operations import by_index, details, shorten, summary
 from reports.space_time import Diagram, diagram
 
 WORST_FIRST = (
@@ -98,13 +98,27 @@ class Group(msgspec.Struct, frozen=True):
     """(number, sentence) of those that are not shown in full."""
 
 
+class Evidence(msgspec.Struct, frozen=True):
+    """What a run offers to explain an anomaly with: operations and fault bands, by the history index of each
+    of their events, and the reads that say from where to where they went."""
+
+    operations: Mapping[int, Operation]
+    bands: Mapping[int, Band]
+    sweeps: Sequence[Operation]
+
+
+def evidence(operations: Sequence[Operation], bands: Sequence[Band]) -> Evidence:
+    return Evidence(
+        by_index(operations),
+        {index: band for band in bands for index in band.events},
+        [o for o in operations if is_sweep(o)],
+    )
+
+
 def groups(
-    anomalies: Sequence[Mapping[str, Any]],
-    operations: Mapping[int, Operation],
-    bands: Sequence[Band],
-    definitions: Mapping[str, str],
+    anomalies: Sequence[Mapping[str, Any]], shown: Evidence, definitions: Mapping[str, str]
 ) -> list[Group]:
-    """`anomalies` as `result.json` has them; `operations` by history index."""
+    """`anomalies` as `result.json` has them."""
     by_name: dict[tuple[bool, str], list[Mapping[str, Any]]] = {}
     for anomaly in anomalies:
         key = (bool(anomaly.get("allowed")), str(anomaly.get("name", "?")))
@@ -123,7 +137,7 @@ def groups(
                 allowed=allowed,
                 count=len(members),
                 affected=sum(_whole(a.get("affected")) or 1 for a in members),
-                witnesses=[witness(n, a, operations, bands) for n, a in full],
+                witnesses=[witness(n, a, shown) for n, a in full],
                 others=[
                     (n, str(a.get("summary", "")))
                     for n, a in list(zip(numbers, members, strict=True))[SHOWN_IN_FULL:]
@@ -137,14 +151,15 @@ def rank(name: str) -> int:
     return WORST_FIRST.index(name) if name in WORST_FIRST else len(WORST_FIRST)
 
 
-def witness(
-    number: int, anomaly: Mapping[str, Any], operations: Mapping[int, Operation], bands: Sequence[Band]
-) -> Witness:
+def witness(number: int, anomaly: Mapping[str, Any], shown: Evidence) -> Witness:
     indices = [i for i in anomaly.get("ops", ()) if isinstance(i, int)]
-    proving = list({id(o): o for i in indices if (o := operations.get(i)) is not None}.values())
-    wanted = {i for i in anomaly.get("faults", ()) if isinstance(i, int)}
-    active = [b for b in bands if b.fault in wanted]
-    story = _story(anomaly.get("story", ()), proving, operations)
+    proving = list({id(o): o for i in indices if (o := shown.operations.get(i)) is not None}.values())
+    active = list({id(b): b for i in anomaly.get("faults", ()) if (b := shown.bands.get(i))}.values())
+    story = _story(anomaly.get("story", ()), proving, shown)
+    told = {s.op for s in story if s.op is not None}
+    spoken_of = [
+        o for o in proving if o.invoke.index in told or (o.completion and o.completion.index in told)
+    ]
     start, end = window([s.time for s in story] or [0])
     data = anomaly.get("data")
     return Witness(
@@ -162,9 +177,11 @@ def witness(
         more_ops=max(0, len(proving) - MOST_OPS),
         start=start,
         end=end,
-        diagram=diagram(story, proving, active),
-        strip=strip(proving),
-        data=msgspec.json.format(msgspec.json.encode(data), indent=2).decode() if data else None,
+        diagram=diagram(story, spoken_of, active),
+        strip=strip(proving, shown.sweeps),
+        data=shorten(msgspec.json.format(msgspec.json.encode(data), indent=2).decode(), 20_000)
+        if data
+        else None,
     )
 
 
@@ -197,46 +214,43 @@ def _op(operation: Operation) -> WitnessOp:
     )
 
 
-def _story(
-    moments: Sequence[Any], proving: Sequence[Operation], operations: Mapping[int, Operation]
-) -> list[Step]:
-    steps: list[Step] = []
-    told: set[int] = set()
-    for moment in moments:
-        if not isinstance(moment, Mapping):
-            continue
-        op = _whole(moment.get("op"))
-        operation = operations.get(op) if op is not None else None
-        if op is not None:
-            told.add(op)
-        node = moment.get("node")
-        arrives = bool(operation and operation.completion and operation.completion.index == op)
-        steps.append(
-            Step(
-                number=0,
-                time=(_whole(moment.get("time")) or 0) // 1_000,
-                text=str(moment.get("text", "")),
-                op=op,
-                process=None if operation is None else str(operation.process),
-                node=None if node is None else str(node),
-                arrives=arrives,
-            )
-        )
-    for operation in proving[: MOST_STEPS // 2]:
-        steps += _untold(operation, told)
+def _story(moments: Sequence[Any], proving: Sequence[Operation], shown: Evidence) -> list[Step]:
+    """The checker's moments; where they speak of no operation, the operations speak for themselves."""
+    steps = [_step(m, shown) for m in moments if isinstance(m, Mapping)]
+    if not any(s.op is not None for s in steps):
+        steps += [_spoken(operation) for operation in proving[: MOST_STEPS // 2]]
     ordered = sorted(steps, key=lambda s: s.time)[:MOST_STEPS]
     return [msgspec.structs.replace(step, number=n) for n, step in enumerate(ordered, start=1)]
 
 
-def _untold(operation: Operation, told: set[int]) -> list[Step]:
-    """The two ends of an operation, as far as no moment speaks of them."""
+def _step(moment: Mapping[str, Any], shown: Evidence) -> Step:
+    index = _whole(moment.get("op"))
+    operation = shown.operations.get(index) if index is not None else None
+    band = shown.bands.get(index) if index is not None else None
+    node = None if moment.get("node") is None else str(moment["node"])
+    text = str(moment.get("text", ""))
+    if node is not None:
+        text = text.removeprefix(f"{node}: ")
+    elif band is not None and len(band.targets) == 1:
+        node = band.targets[0]
+        text = text.removesuffix(f" {node}")
+    return Step(
+        number=0,
+        time=(_whole(moment.get("time")) or 0) // 1_000,
+        text=text,
+        op=index if operation is not None else None,
+        process=None if operation is None else str(operation.process),
+        node=node,
+        arrives=bool(operation and operation.completion and operation.completion.index == index),
+    )
+
+
+def _spoken(operation: Operation) -> Step:
     invoke, completion = operation.invoke, operation.completion
-    if invoke.index in told or (completion is not None and completion.index in told):
-        return []
     process = str(invoke.process)
     what = f"{invoke.f} {invoke.key}" if invoke.key is not None else invoke.f
     if completion is None:
         text = f"process {process} begins {what}; it never ends"
-        return [Step(0, invoke.time // 1_000, text, invoke.index, process)]
+        return Step(0, invoke.time // 1_000, text, invoke.index, process)
     text = f"process {process}: {what} is {completion.type}: {summary(operation, 120)}"
-    return [Step(0, completion.time // 1_000, text, completion.index, process)]
+    return Step(0, completion.time // 1_000, text, completion.index, process)

@@ -1,6 +1,8 @@
 // Throughput and latency, on uPlot. Buckets are made anew for each window, so that zooming shows more.
 
 const MOST_BUCKETS = 150;
+// In simulation much takes no time at all; a logarithmic axis needs something.
+const SHORTEST_MS = 0.1;
 
 function buckets() {
   const step = niceStep(axis.max - axis.min, Math.min(MOST_BUCKETS, plotWidth() / 6));
@@ -21,7 +23,7 @@ function percentiles() {
   for (let i = 0; i < count; i++) {
     const inside = order.subarray(lowerBound(ends, (first + i) * step), lowerBound(ends, (first + i + 1) * step));
     const took = Float64Array.from(inside, (op) => ops.took[op]).sort();
-    const at = (share) => (took.length ? Math.max(0.05, took[Math.min(took.length - 1, Math.floor(took.length * share))]) : null);
+    const at = (share) => (took.length ? Math.max(SHORTEST_MS, took[Math.min(took.length - 1, Math.floor(took.length * share))]) : null);
     median.push(at(0.5));
     high.push(at(0.99));
   }
@@ -59,7 +61,7 @@ const byEnd = OUTCOMES.map((_, code) => {
     sorted = ops.end[order[i - 1]] <= ops.end[order[i]];
     if (!sorted) order.sort((x, y) => ops.end[x] - ops.end[y]);
   }
-  return { order, ends: Float64Array.from(order, (i) => ops.end[i]), height: Float32Array.from(order, (i) => Math.log10(Math.max(0.05, ops.took[i]))) };
+  return { order, ends: Float64Array.from(order, (i) => ops.end[i]), height: Float32Array.from(order, (i) => Math.log10(Math.max(SHORTEST_MS, ops.took[i]))) };
 });
 
 // One mark an operation; where several fall on one spot, one is drawn. The rare outcomes lie on top.
@@ -123,8 +125,8 @@ chart("throughput", tall(132, 104), { range: (u, min, max) => [0, Math.max(1, ma
 const latencyRange = (() => {
   let low = Infinity, high = 0;
   for (let i = 0; i < ops.count; i++) { const t = ops.took[i]; if (t >= 0) { if (t < low) low = t; if (t > high) high = t; } }
-  const floor = 10 ** Math.floor(Math.log10(Math.max(0.05, Math.min(low, 1e6)))), ceiling = 10 ** Math.ceil(Math.log10(Math.max(1, high)));
-  return [Math.max(0.05, floor), Math.max(ceiling, floor * 10)];
+  const floor = 10 ** Math.floor(Math.log10(Math.max(SHORTEST_MS, Math.min(low, 1e6))) + 1e-9), ceiling = 10 ** Math.ceil(Math.log10(Math.max(1, high)));
+  return [floor, Math.max(ceiling, floor * 10)];
 })();
 
 const decades = [0.01, 0.1, 1, 10, 100, 1e3, 1e4, 1e5, 1e6].filter((v) => v >= latencyRange[0] && v <= latencyRange[1]);
@@ -146,7 +148,7 @@ hovers.set(byId("latency"), (x, y) => {
   let best = -1, nearest = 144;
   for (const { order, ends } of byEnd) {
     for (let i = lowerBound(ends, timeOf(x - 12)); i < ends.length && ends[i] <= timeOf(x + 12); i++) {
-      const op = order[i], dx = xOf(ends[i]) - x, dy = plot.valToPos(Math.max(0.05, ops.took[op]), "y") + top - y;
+      const op = order[i], dx = xOf(ends[i]) - x, dy = plot.valToPos(Math.max(SHORTEST_MS, ops.took[op]), "y") + top - y;
       if (dx * dx + dy * dy < nearest) { nearest = dx * dx + dy * dy; best = op; }
     }
   }

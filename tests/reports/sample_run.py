@@ -179,6 +179,7 @@ def _history(rng: random.Random, count: int, seconds: int) -> tuple[list[Op], di
     raw.sort(key=lambda line: (line[0], line[1]))
     ops = [Op(index=i, time=time, **fields) for i, (time, _, fields) in enumerate(raw)]
     places = {f"{op.process}/{op.type}/{op.f}": op.index for op in ops if op.process in (900, 901, 902, 903)}
+    places["fault 0"] = next(op.index for op in ops if op.process == NEMESIS and op.type == "ok")
     return ops, places
 
 
@@ -341,7 +342,7 @@ def _anomalies(history: list[Op], at: dict[str, int]) -> tuple[Anomaly, ...]:
             where="orders/0",
             affected=1,
             out_of=1_204,
-            faults=(0,),
+            faults=(at["fault 0"],),
             story=(
                 Moment(9_000 * MS, "is cut from all other nodes, but not from clients", None, "b1"),
                 Moment(12_060 * MS, "becomes leader of orders/0 at epoch 1, end offset 417", None, "b2"),
