@@ -17,6 +17,7 @@ from harness.capabilities import Consumer, Producer
 from harness.node import Address
 from systems.kafka import kip890
 from systems.kafka.consuming import AiokafkaConsumer
+from systems.kafka.node_order import pin_node_order
 from systems.kafka.outcomes import outcomes
 from systems.kafka.producing import AiokafkaProducer
 from systems.kafka.settings import AIOKAFKA_PLAIN, CLIENT_SETTINGS
@@ -31,6 +32,7 @@ class AiokafkaLog:
 
     def __init__(self, brokers: Sequence[Address], host: str, config: Mapping[str, Any]) -> None:
         """`brokers`: where this host reaches each of them."""
+        pin_node_order()
         self._bootstrap = [f"{address.host}:{address.port}" for address in brokers]
         self._host = host
         self._config = _DEFAULTS | dict(config)
