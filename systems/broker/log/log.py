@@ -94,6 +94,9 @@ class Log:
         """Cuts the log so that it ends at or below `end_offset`; epochs, producer state and snapshots go
         back with it. Returns the new end."""
         if end_offset >= self.end_offset:
+            # This replica may have led an epoch in which it wrote nothing: its entry begins at our end and
+            # would be taken for the epoch of our last record.
+            self.epochs.truncate(self.end_offset)
             return self.end_offset
         self._truncations += 1
         while len(self._segments) > 1 and self._segments[-1].base_offset >= end_offset:
