@@ -188,20 +188,23 @@ class CoordinatorLog(Generic[S]):
 
     def spawn(self, shard: Shard[S], coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs for as long as the shard is ours."""
-        task = asyncio.get_running_loop().create_task(self._guarded(shard, coroutine))
+        task = asyncio.get_running_loop().create_task(coroutine)
         shard.tasks[task] = None
-        task.add_done_callback(lambda done: shard.tasks.pop(done, None))
+        task.add_done_callback(lambda done: self._on_done(shard, done))
 
     def reload(self, shard: Shard[S]) -> None:
         """Forgets the shard's state and replays its log, in the same leader epoch."""
         if not shard.lost and self._shards.get(shard.index) is shard:
             self._gained(shard.partition)
 
-    async def _guarded(self, shard: Shard[S], coroutine: Coroutine[Any, Any, None]) -> None:
-        try:
-            await coroutine
-        except KafkaError as error:
+    def _on_done(self, shard: Shard[S], task: asyncio.Task[None]) -> None:
+        shard.tasks.pop(task, None)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, KafkaError):
             log.info("%s/%d: %s", self.topic, shard.index, error)
+        elif error is not None:
+            log.error("%s/%d failed", self.topic, shard.index, exc_info=error)
+            self._broker.env.emit("internal-error", detail=f"{self.topic}/{shard.index}: {error!r}")
 
     def _gained(self, partition: LeaderPartition) -> None:
         old = self._shards.pop(partition.index, None)

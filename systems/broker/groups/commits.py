@@ -20,6 +20,7 @@ OFFSET_COMMIT = 8
 OFFSET_FETCH = 9
 TXN_OFFSET_COMMIT = 28
 
+_ABORTABLE_SINCE = 4
 _ADDS_PARTITION_SINCE = 5
 _ASK_AGAIN = frozenset(
     {
@@ -60,7 +61,7 @@ class OffsetCommits:
             await self._commit_in_transaction(context, request)
             code = ErrorCode.none
         except KafkaError as error:
-            code = ErrorCode.invalid_producer_epoch if error.code is ErrorCode.producer_fenced else error.code
+            code = _for_client(error.code, context.version)
         return messages.response(context, topics=_commit_results(request, code))
 
     async def on_offset_fetch(self, context: RequestContext, request: Any) -> Any:
@@ -182,6 +183,15 @@ class _Fencing:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, KafkaError):
             self._broker.env.emit("commit-fenced", **self._fields, error=error.code.name)
+
+
+def _for_client(code: ErrorCode, version: int) -> ErrorCode:
+    """A verification's answer, as a TxnOffsetCommit of that version knows it."""
+    if code is ErrorCode.producer_fenced:
+        return ErrorCode.invalid_producer_epoch
+    if code is ErrorCode.transaction_abortable and version < _ABORTABLE_SINCE:
+        return ErrorCode.invalid_txn_state
+    return code
 
 
 def _records(request: Any) -> tuple[list[tuple[tuple[str, int], Committed]], list[Record]]:
