@@ -16,6 +16,7 @@ import msgspec
 
 from harness import repro, store
 from harness.checker import CheckContext
+from harness.client_log import ClientLog, client_log
 from harness.errors import UserError
 from harness.history import History, HistoryWriter
 from harness.judge import RunResult, judge
@@ -118,6 +119,8 @@ def _run(
     def make_writer(now_ns: Callable[[], int]) -> HistoryWriter:
         made = HistoryWriter(None, now_ns) if folder is None else store.RunWriter(folder, now_ns)
         writers.append(made)
+        if log is not None:
+            log.now_ns = now_ns
         return made
 
     def record_event(event: NodeEvent) -> None:
@@ -132,8 +135,9 @@ def _run(
         recording=recording,
         observe=observe,
     )
+    log: ClientLog | None = None
     try:
-        with _interruptible(interrupt):
+        with _interruptible(interrupt), client_log(folder) as log:
             plan.backend.run(
                 runner.scenario,
                 system=plan.system,

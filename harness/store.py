@@ -6,7 +6,7 @@
         history.jsonl    one event a line, as it happened
         events.jsonl     what the nodes said of themselves
         result.json      the verdict
-        report.html, node logs, trace.jsonl
+        report.html, clients.log, node logs, trace.jsonl
     chaos-runs/latest    points to the newest
 
 Only the folder's name, `result.json` and the logs depend on the wall clock.
