@@ -10,11 +10,15 @@ from typing import Any, Protocol
 
 from harness.node import Disk
 from systems.raft.core import NOBODY, RaftConfig, RaftCore, SaveEntries, SaveVote
-from systems.raft.messages import ObserveRequest, PeerReply, PeerRequest, Snapshot
+from systems.raft.messages import ObserveRequest, PeerReply, PeerRequest, Snapshot, VoteReply
 from systems.raft.observers import Observers
 from systems.raft.storage import RaftStorage
 from systems.rpc import Link
 
+COMPACT_AFTER_ENTRIES = 1000
+"""A snapshot replaces the log whenever so many entries were applied since the last one."""
+_VOTE_SENT_S = 0.001
+"""A vote that was given has left the node by then."""
 _TIMER_SLACK_MS = 0.01
 """Timers fire this much late, so that rounding never lets one fire just before its deadline."""
 
@@ -58,15 +62,13 @@ class RaftNode:
         links: Mapping[int, Link],
         leader_entry: Callable[[int], bytes],
         step: Callable[[str], None],
-        compact_after: int = 1000,
     ) -> None:
-        """`links` reach the other voters by id. `leader_entry(term)` opens a term. A snapshot replaces the
-        log whenever `compact_after` entries were applied since the last."""
+        """`links` reach the other voters by id. `leader_entry(term)` opens a term. `step` hears of the
+        fault points `raft.vote.persisted`, `raft.vote.granted` and `raft.entries.persisted`."""
         self._config = config
         self._machine = machine
         self._links = links
         self._step = step
-        self._compact_after = compact_after
         self._storage = RaftStorage(disk, "raft")
         persistent, commit = self._storage.recover()
         self._core = RaftCore(config, persistent, rng, self._now_ms(), leader_entry)
@@ -78,7 +80,7 @@ class RaftNode:
         self._elected = False
         self._proposed: deque[tuple[int, asyncio.Future[int]]] = deque()
         self._durable = 0
-        self._until_durable: deque[tuple[int, Callable[[], None]]] = deque()
+        self._until_durable: deque[tuple[int, Callable[[], object]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._call_number = 0
@@ -139,6 +141,9 @@ class RaftNode:
         reply = self._core.on_request(request, self._catch_up())
         sequence = self._core.sequence
         self._advance()
+        if isinstance(reply, VoteReply) and reply.granted and not reply.pre:
+            loop = asyncio.get_running_loop()
+            self._on_durable(sequence, lambda: loop.call_later(_VOTE_SENT_S, self._step, "raft.vote.granted"))
         if sequence <= self._durable:
             return reply
         durable: asyncio.Future[PeerReply] = asyncio.get_running_loop().create_future()
@@ -147,8 +152,15 @@ class RaftNode:
             if not durable.done():
                 durable.set_result(reply)
 
-        self._until_durable.append((sequence, release))
+        self._on_durable(sequence, release)
         return durable
+
+    def _on_durable(self, sequence: int, action: Callable[[], object]) -> None:
+        """Acts once every change up to `sequence` is durable."""
+        if sequence <= self._durable:
+            action()
+        else:
+            self._until_durable.append((sequence, action))
 
     def _now_ms(self) -> float:
         return asyncio.get_running_loop().time() * 1000
@@ -175,7 +187,7 @@ class RaftNode:
         sequence = self._core.sequence
         outbox, self._core.outbox = self._core.outbox, []
         for peer, request in outbox:
-            self._until_durable.append((sequence, lambda p=peer, r=request: self._send(p, r)))  # type: ignore[misc]
+            self._on_durable(sequence, lambda p=peer, r=request: self._send(p, r))  # type: ignore[misc]
         if self._core.has_unsaved and self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
         self._release()
@@ -264,7 +276,7 @@ class RaftNode:
         if self._leading_term != NOBODY and not self._elected and self._applied >= self._opening_index:
             self._elected = True
             self._machine.elected(self._leading_term)
-        if self._applied - log.snapshot.index >= self._compact_after:
+        if self._applied - log.snapshot.index >= COMPACT_AFTER_ENTRIES:
             term = log.term_at(self._applied)
             assert term is not None
             self._core.compact(Snapshot(self._applied, term, self._machine.snapshot()))

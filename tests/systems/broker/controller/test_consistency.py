@@ -12,6 +12,7 @@ from kio.schema.errors import ErrorCode
 from harness.clusters.sim import SimCluster
 from systems.broker import messages
 from systems.broker.metadata import MetadataImage, encode_image
+from systems.raft import node as raft_node
 from tests.systems.broker.controller.quorum import (
     ControlPlane,
     active_controller,
@@ -139,6 +140,12 @@ async def turmoil(cluster: SimCluster, plane: ControlPlane, rng: random.Random) 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_brokers_agree_whatever_breaks(seed: int) -> None:
+    assert simulate(lambda c, p: turmoil(c, p, random.Random(seed)), seed=seed) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_brokers_agree_although_the_log_is_compacted(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raft_node, "COMPACT_AFTER_ENTRIES", 5)
     assert simulate(lambda c, p: turmoil(c, p, random.Random(seed)), seed=seed) == []
 
 
