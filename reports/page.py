@@ -142,7 +142,7 @@ def headline(verdict: str, violations: Sequence[Family], ops: Mapping[str, int],
         case "valid":
             return f"No violation in {under}."
         case "invalid":
-            names = ", ".join(f"{g.name} × {g.count}" if g.count > 1 else g.name for g in violations)
+            names = ", ".join(f"{g.name} × {g.affected:,}" if g.affected > 1 else g.name for g in violations)
             return f"{names or 'A promise was broken'}, in {under}."
         case _:
             return f"No judgement on {under}."

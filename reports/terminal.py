@@ -54,7 +54,9 @@ def _valid(result: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
 
 def _invalid(result: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
     anomalies = [a for a in _anomalies(result) if not a.get("allowed")]
-    counts = Counter(str(a.get("name")) for a in anomalies)
+    counts: Counter[str] = Counter()
+    for anomaly in anomalies:
+        counts[str(anomaly.get("name"))] += int(anomaly.get("affected") or 1)
     worst = sorted(anomalies, key=lambda a: (rank(str(a.get("name"))), str(a.get("name"))))
     names = ", ".join(f"{name} ×{counts[name]}" for name in dict.fromkeys(str(a.get("name")) for a in worst))
     lines = [f"invalid: {names or 'a promise was broken'}, in {_effort(result)}"]

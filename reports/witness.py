@@ -231,9 +231,9 @@ def _step(moment: Mapping[str, Any], shown: Evidence) -> Step:
     text = str(moment.get("text", ""))
     if node is not None:
         text = text.removeprefix(f"{node}: ")
-    elif band is not None and len(band.targets) == 1:
-        node = band.targets[0]
-        text = text.removesuffix(f" {node}")
+    elif band is not None:
+        node = band.targets[0] if len(band.targets) == 1 else None
+        text = band.label if index in band.events[:2] else text.removesuffix(f" {node}")
     return Step(
         number=0,
         time=(_whole(moment.get("time")) or 0) // 1_000,
