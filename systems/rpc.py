@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -45,12 +45,21 @@ class _Frames(asyncio.Protocol):
         self._codec = codec
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
+        self._together: list[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A cast: uvloop's transports are no subclass.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        """What is answered at once is written at once, in one piece."""
+        self._together = []
+        self._receive(data)
+        together, self._together = self._together, None
+        if together:
+            self._write(b"".join(together))
+
+    def _receive(self, data: bytes) -> None:
         received = self._received
         received += data
         start = self._skip_preamble(received)
@@ -80,10 +89,16 @@ class _Frames(asyncio.Protocol):
         raise NotImplementedError
 
     def send(self, kind: int, correlation: int, message: Any) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
         body = self._codec.encode(message)
-        self._transport.write(_HEADER.pack(len(body) + 5, kind, correlation) + body)
+        frame = _HEADER.pack(len(body) + 5, kind, correlation) + body
+        if self._together is not None:
+            self._together.append(frame)
+        else:
+            self._write(frame)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def abort(self) -> None:
         if self._transport is not None:
