@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from functools import cache
 from pathlib import Path
@@ -14,44 +13,26 @@ from typing import Any
 import pytest
 
 from harness.cluster import Cluster
-from harness.clusters.sim import SimBackend
-from harness.registry import load
-from harness.settings import resolve
-from harness.sim.settings import SETTINGS as SIM_SETTINGS
-from harness.topology import Topology
 
 from .apache_kafka import MISSING, VERSION
 from .catalogue import GOLDEN, THEMES, Theme, ask
 from .record import recorded
 from .session import Answer
-
-CLIENT = "asker"
-LIKE_THE_REAL_ONE = {
-    "group.initial.rebalance.delay.ms": 0,
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500,
-}
+from .simulated_broker import CLIENTS, simulated
 
 
 @cache
 def bundled(theme: Theme) -> dict[str, Answer]:
     """What the bundled broker answers, in simulation."""
-    system = load("systems", "broker")
-    given = LIKE_THE_REAL_ONE | {"transaction.version": theme.transaction_version}
-    config = dict(resolve((*system.settings, *SIM_SETTINGS), given))
-    topology = Topology(nodes=system.nodes(3, config), clients=(CLIENT,))
 
-    async def scenario(cluster: Cluster) -> dict[str, Answer]:
-        await cluster.start()
-        async with asyncio.timeout(60):
-            await system.ready(cluster)
-        brokers = [cluster.address(node.name, client=CLIENT) for node in topology.with_role("broker")]
-        answers = await cluster.client_host(CLIENT).spawn(ask(theme, brokers))
-        await cluster.stop()
-        return answers
+    async def run(cluster: Cluster, config: dict[str, Any]) -> dict[str, Answer]:
+        client = cluster.client_host(CLIENTS[0])
+        brokers = [
+            cluster.address(node.name, client=client.name) for node in cluster.topology.with_role("broker")
+        ]
+        return await client.spawn(ask(theme, brokers))
 
-    return SimBackend().run(
-        scenario, system=system, topology=topology, config=config, bugs=frozenset(), seed=1, folder=None
-    )
+    return simulated(run, {"transaction.version": theme.transaction_version})
 
 
 def golden(theme: Theme) -> dict[str, Any]:
