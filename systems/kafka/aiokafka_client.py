@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -59,7 +60,11 @@ class AiokafkaLog:
             "transaction_timeout_ms": config["transaction.timeout.ms"],
         }
         delivery_ms = config["delivery.timeout.ms"] if config["retries"] else 0
-        library = AIOKafkaProducer if self._plain else kip890.Producer
+        library: Any = AIOKafkaProducer
+        if not self._plain:
+            # The cluster's setting, when the system under test has one, stands for its finalized feature.
+            version = int(config.get("transaction.version", 2))
+            library = partial(kip890.Producer, transaction_version=version)
         return AiokafkaProducer(library, options, delivery_timeout_ms=delivery_ms)
 
     async def consumer(self, *, group: str | None = None, isolation: str | None = None) -> Consumer:

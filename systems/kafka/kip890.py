@@ -37,6 +37,7 @@ from aiokafka.producer.transaction_manager import (
     TransactionManager,
     TransactionState,
 )
+from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from aiokafka.util import create_future
 
@@ -70,13 +71,16 @@ class Transactions(TransactionManager):
     def __init__(self, transactional_id: str | None, transaction_timeout_ms: int) -> None:
         super().__init__(transactional_id, transaction_timeout_ms)
         self.member: Member = (-1, "")
+        self._pid_and_epoch = PidAndEpoch(NO_PRODUCER_ID, NO_PRODUCER_EPOCH)
+        self._pid_waiter: asyncio.Future[None] = create_future()
         self._txn_consumer_group: str | None = None
         self._transaction_waiter: asyncio.Future[None] | None = None
         self._sequence_lost = False
 
     def set_pid_and_epoch(self, pid: int, epoch: int) -> None:
+        if self._pid_and_epoch != (pid, epoch):
+            self._sequence_numbers.clear()
         self._pid_and_epoch = PidAndEpoch(pid, epoch)
-        self._sequence_numbers.clear()
         if not self._pid_waiter.done():
             self._pid_waiter.set_result(None)
         if self.transactional_id and self.state == TransactionState.UNINITIALIZED:
@@ -126,9 +130,10 @@ def _heard(waiter: asyncio.Future[None] | None) -> None:
 
 
 class _EndTxn(EndTxnHandler):
-    def create_request(self) -> EndTxn:
+    def create_request(self) -> Any:
         txn = self._sender._txn_manager
-        return EndTxn(txn.transactional_id, txn.producer_id, txn.producer_epoch, bool(self._commit_result))
+        request = EndTxn if self._sender.transaction_version >= 2 else EndTxnRequest
+        return request(txn.transactional_id, txn.producer_id, txn.producer_epoch, bool(self._commit_result))
 
     def handle_response(self, resp: Any) -> float | None:
         if resp.error_code == _PRODUCER_FENCED:
@@ -209,6 +214,8 @@ class _Produce(SendProduceReqHandler):
 
 
 class _Sender(Sender):
+    transaction_version = 2
+
     async def _send_produce_req(self, node_id: int, batches: dict[Any, Any]) -> None:
         await _Produce(self, batches).do(node_id)
         self._in_flight.remove(node_id)
@@ -240,7 +247,8 @@ class _Sender(Sender):
 class Producer(AIOKafkaProducer):
     """`AIOKafkaProducer` with the senders above."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, transaction_version: int, **options: Any) -> None:
+        """`transaction_version`: the cluster's finalized feature, which aiokafka does not ask for."""
         super().__init__(**options)
         plain: TransactionManager | None = self._txn_manager
         self._txn_manager: Transactions | None = None
@@ -255,6 +263,7 @@ class Producer(AIOKafkaProducer):
             retry_backoff_ms=options["retry_backoff_ms"],
             request_timeout_ms=options["request_timeout_ms"],
         )
+        self._sender.transaction_version = transaction_version
 
     async def send_offsets(self, offsets: dict[Any, Any], group_id: str, member: Member) -> None:
         """As `send_offsets_to_transaction`, under the membership in which they were polled."""

@@ -43,6 +43,9 @@ _MAX_TIMEOUT_MS = 900_000
 # Older clients know no PRODUCER_FENCED: the first version of each request that does (KIP-588).
 _FENCED_SINCE = {INIT_PRODUCER_ID: 4, ADD_PARTITIONS_TO_TXN: 2, ADD_OFFSETS_TO_TXN: 2, END_TXN: 2}
 _ABORTABLE_SINCE = 5
+_BUMPS_EPOCH_SINCE = 5
+"""KIP-890 part 2: by the cluster's finalized `transaction.version` a client chooses the version of its
+EndTxn, and the coordinator looks at nothing else, as in Apache Kafka."""
 
 T = TypeVar("T")
 
@@ -151,7 +154,7 @@ class TransactionCoordinator:
 
     async def on_end_txn(self, context: RequestContext, request: Any) -> Any:
         try:
-            producer_id, epoch = await self._end(request, bump_epoch=self._bumps_epoch(context))
+            producer_id, epoch = await self._end(request, bump_epoch=context.version >= _BUMPS_EPOCH_SINCE)
             return messages.response(
                 context, error_code=ErrorCode.none, producer_id=producer_id, producer_epoch=epoch
             )
@@ -368,13 +371,6 @@ class TransactionCoordinator:
         finally:
             changing.discard(transactional_id)
         return txn
-
-    def _bumps_epoch(self, context: RequestContext) -> bool:
-        """KIP-890 part 2: the client says so by EndTxn v5, the cluster by its finalized feature."""
-        configured = int(self._broker.env.config.get("transaction.version", 2))
-        return (
-            context.version >= 5 and self._broker.image.features.get("transaction.version", configured) >= 2
-        )
 
     def _presumed(self, txn: Transaction, producer_epoch: int) -> int:
         if "zombie-producer-not-fenced" in self._broker.env.bugs and producer_epoch < txn.producer_epoch:

@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from kio.schema.errors import ErrorCode
 
+from harness.clusters.sim import SimBackend
+from harness.topology import Topology
 from systems.broker import messages
 from systems.broker.context import Appended, Handler, KafkaError, RequestContext
 from systems.broker.coordinator_log import OFFSETS, TRANSACTIONS
 from systems.broker.coordinators import coordinator_services
 from systems.broker.log.batch import control_batch, parse, stamp
 from systems.broker.metadata import BrokerState, MetadataImage, PartitionState, TopicState
+from systems.broker.system import BrokerSystem
 
 ALLOCATE_PRODUCER_IDS = 67
+
+
+def virtually(scenario: Coroutine[Any, Any, None]) -> None:
+    """Runs it in the simulator's virtual time, without any cluster."""
+
+    async def main(cluster: object) -> None:
+        await scenario
+
+    SimBackend().run(
+        main, system=BrokerSystem(), topology=Topology(()), config={}, bugs=frozenset(), seed=1, folder=None
+    )
 
 
 class FakePartition:

@@ -21,7 +21,7 @@ from systems.broker.coordinator_log import (
     encode_batch,
 )
 
-from .fake_broker import FakeBroker
+from .fake_broker import FakeBroker, virtually
 
 Kept = dict[bytes, bytes | None]
 
@@ -95,7 +95,7 @@ def test_what_was_appended_is_replayed_by_the_next_leader() -> None:
             "resumed": ["a", "b"],
         }
 
-    asyncio.run(scenario())
+    virtually(scenario())
 
 
 def test_nothing_is_answered_from_records_that_are_not_committed() -> None:
@@ -110,7 +110,7 @@ def test_nothing_is_answered_from_records_that_are_not_committed() -> None:
         await asyncio.sleep(0.05)
         assert setup.log.shard(0).state == {b"a": b"1"}
 
-    asyncio.run(scenario())
+    virtually(scenario())
 
 
 def test_a_lost_partition_is_not_coordinated_here() -> None:
@@ -125,7 +125,7 @@ def test_a_lost_partition_is_not_coordinated_here() -> None:
             await setup.log.append(shard, [(b"a", b"1")])
         assert setup.partition.batches == []
 
-    asyncio.run(scenario())
+    virtually(scenario())
 
 
 def test_an_old_epoch_appends_nothing_and_acknowledges_nothing() -> None:
@@ -139,7 +139,7 @@ def test_an_old_epoch_appends_nothing_and_acknowledges_nothing() -> None:
         with pytest.raises(KafkaError, check=lambda e: e.code is ErrorCode.not_coordinator):
             await append
 
-    asyncio.run(scenario())
+    virtually(scenario())
 
 
 @pytest.mark.parametrize("code", [ErrorCode.request_timed_out, ErrorCode.not_enough_replicas_after_append])
@@ -152,7 +152,7 @@ def test_after_an_append_of_unknown_outcome_memory_follows_the_log(code: ErrorCo
         await setup.broker.settle()
         assert setup.log.shard(0).state == {b"a": b"1"}
 
-    asyncio.run(scenario())
+    virtually(scenario())
 
 
 def test_a_refused_append_changes_nothing() -> None:
@@ -164,4 +164,4 @@ def test_a_refused_append_changes_nothing() -> None:
             await setup.log.append(shard, [(b"a", b"1")])
         assert setup.log.shard(0) is shard and setup.machine.unloads == 0
 
-    asyncio.run(scenario())
+    virtually(scenario())

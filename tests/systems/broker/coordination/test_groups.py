@@ -12,7 +12,7 @@ from kio.schema.errors import ErrorCode
 from systems.broker import messages
 from systems.broker.coordinator_log import OFFSETS, coordinator_partition
 
-from .fake_broker import FakeBroker
+from .fake_broker import FakeBroker, virtually
 
 JOIN, HEARTBEAT, LEAVE, SYNC, DESCRIBE, LIST, COMMIT, FETCH = 11, 12, 13, 14, 15, 16, 8, 9
 HOME = coordinator_partition("g", 2)
@@ -29,7 +29,7 @@ def run(scenario: Scenario, *bugs: str, **config: Any) -> None:
         finally:
             await broker.stop()
 
-    asyncio.run(main())
+    virtually(main())
 
 
 async def join(

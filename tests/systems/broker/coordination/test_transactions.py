@@ -12,7 +12,7 @@ from kio.schema.errors import ErrorCode
 from systems.broker import messages
 from systems.broker.coordinator_log import OFFSETS, TRANSACTIONS, coordinator_partition
 
-from .fake_broker import FakeBroker
+from .fake_broker import FakeBroker, virtually
 
 INIT, ADD, ADD_OFFSETS, END, TXN_COMMIT, FETCH = 22, 24, 25, 26, 28, 9
 TOPICS = [{"name": "orders", "partitions": [0, 1]}]
@@ -30,7 +30,7 @@ def run(scenario: Scenario, *bugs: str, **config: Any) -> None:
         finally:
             await broker.stop()
 
-    asyncio.run(main())
+    virtually(main())
 
 
 async def init(broker: FakeBroker, timeout_ms: int = 60_000, version: int = 5, **fields: Any) -> Any:
