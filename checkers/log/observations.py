@@ -255,9 +255,10 @@ def _final_read(
     chain.operations.append(position)
     chain.next_offset = reached
     if extra.get("reached") and reached >= end:
-        partition.final = Final(chain.values, tuple(chain.operations), end, high_watermark)
+        values = dict(sorted(chain.values.items()))
+        partition.final = Final(values, tuple(chain.operations), end, high_watermark)
         return
-    if partition.final is not None and partition.final.values is chain.values:
+    if partition.final is not None and partition.final.operations[0] == chain.operations[0]:
         partition.final = None  # the log grew, and what it grew by was not read
     if partition.final_progress is None or partition.final_progress[0] < reached:
         partition.final_progress = (reached, end)
