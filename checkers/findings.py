@@ -67,7 +67,7 @@ def anomalies_of(
                 faults=faults_between(history, ops),
                 story=tell(history, context, ops, partition=partition),
                 allowed=name in allowed,
-                data={"instances": [msgspec.to_builtins(finding) for finding in group[:MOST_INSTANCES]]},
+                data={"instances": msgspec.json.decode(msgspec.json.encode(group[:MOST_INSTANCES]))},
             )
         )
     return tuple(anomalies)

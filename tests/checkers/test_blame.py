@@ -1,0 +1,89 @@
+"""Whose an anomaly is: the configuration's where it documents it, the application's where it is written so,
+else the server's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checkers.blame import blame
+from harness.checker import CheckContext
+from harness.history import History
+from harness.ops import NEMESIS, Op
+from harness.results import Blame
+
+SAFE: dict[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "min.insync.replicas": 2,
+    "replication.factor": 3,
+    "unclean.leader.election.enable": False,
+    "log.flush.interval.messages": 9223372036854775807,
+    "isolation.level": "read_committed",
+    "transaction.version": 2,
+    "eos.offsets": "transaction",
+    "eos.rewind": True,
+    "eos.transactional.id": "shared",
+}
+QUIET = History([])
+
+
+def context(bugs: frozenset[str] = frozenset(), **changed: Any) -> CheckContext:
+    config = SAFE | {key.replace("_", "."): value for key, value in changed.items()}
+    return CheckContext(workload="eos", config=config, bugs=bugs)
+
+
+@pytest.mark.parametrize(
+    ("anomaly", "changed"),
+    [
+        ("lost-write", {"acks": "1"}),
+        ("lost-write", {"acks": "0"}),
+        ("lost-write", {"min_insync_replicas": 1}),
+        ("inconsistent-offsets", {"unclean_leader_election_enable": True}),
+        ("duplicate", {"enable_idempotence": False}),
+        ("duplicate", {"acks": "1"}),
+        ("nonmonotonic-send", {"enable_idempotence": False}),
+        ("aborted-read", {"isolation_level": "read_uncommitted"}),
+        ("torn-txn", {"transaction_version": 1}),
+    ],
+)
+def test_a_documented_consequence_is_the_configurations(anomaly: str, changed: dict[str, Any]) -> None:
+    assert blame(anomaly, QUIET, context(**changed)) is Blame.CONFIGURATION
+    assert blame(anomaly, QUIET, context()) is Blame.SERVER
+
+
+@pytest.mark.parametrize("changed", [{"eos_offsets": "separate"}, {"eos_rewind": False}])
+def test_an_application_written_so_is_the_workloads(changed: dict[str, Any]) -> None:
+    assert blame("eos-loss", QUIET, context(**changed)) is Blame.WORKLOAD
+    assert blame("lost-write", QUIET, context(**changed)) is Blame.SERVER
+
+
+def test_a_setting_does_not_excuse_what_it_cannot_cause() -> None:
+    assert blame("phantom-read", QUIET, context(acks="1")) is Blame.SERVER
+    assert blame("lost-write", QUIET, context(isolation_level="read_uncommitted")) is Blame.SERVER
+
+
+def test_a_mutant_is_the_servers() -> None:
+    assert blame("lost-write", QUIET, context(frozenset({"truncate-to-hw"}), acks="1")) is Blame.SERVER
+
+
+def power_losses(*events: tuple[str, str, int]) -> History:
+    """(kind, node, fault)."""
+    return History(
+        Op(index=i, time=i, process=NEMESIS, type="ok", f=kind, value={"fault": fault, "targets": [node]})
+        for i, (kind, node, fault) in enumerate(events)
+    )
+
+
+def test_more_power_losses_at_once_than_promised_are_the_configurations() -> None:
+    together = power_losses(
+        ("power", "b1", 0), ("power", "b2", 1), ("restart", "b1", 0), ("restart", "b2", 1)
+    )
+    one_by_one = power_losses(
+        ("power", "b1", 0), ("restart", "b1", 0), ("power", "b2", 1), ("restart", "b2", 1)
+    )
+    assert blame("lost-write", together, context()) is Blame.CONFIGURATION
+    assert blame("lost-write", one_by_one, context()) is Blame.SERVER
+    flushed = CheckContext(config=SAFE | {"log.flush.interval.messages": 1})
+    assert blame("lost-write", together, flushed) is Blame.SERVER
