@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -107,9 +107,15 @@ def _reason(lines: tuple[RunLine, ...], counts: Counter[Verdict]) -> str | None:
 
 
 def run_seeds(
-    spec: Spec, seeds: Iterable[int], *, root: Path | None, cores: int | None = None
+    spec: Spec,
+    seeds: Iterable[int],
+    *,
+    root: Path | None,
+    cores: int | None = None,
+    after: Callable[[Outcome], tuple[str, ...]] | None = None,
 ) -> Iterator[RunLine]:
-    """Yields each run when it is done. Ctrl-C ends the runs that are under way early (they are judged and
+    """Yields each run when it is done. `after` is called with it in the worker process (so it must be a
+    function of a module) and says what failed once the verdict was safe. Ctrl-C ends the runs that are under way early (they are judged and
     yielded) and starts no more. Raises `UserError` as `execute` does; finished runs keep their folders."""
     cores = cores or os.cpu_count() or 1
     left = iter(seeds)
@@ -128,9 +134,7 @@ def run_seeds(
         while True:
             while not stop.is_set() and len(waiting) < 2 * cores and (seed := next(left, None)) is not None:
                 asked = msgspec.structs.replace(spec, seed=seed)
-                waiting.add(
-                    pool.submit(_one, msgspec.json.encode(asked), None if root is None else str(root))
-                )
+                waiting.add(pool.submit(_one, msgspec.json.encode(asked), root, after))
             if not waiting:
                 return
             try:
@@ -162,8 +166,10 @@ def _begin(stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _one(spec: bytes, root: str | None) -> bytes | None:
+def _one(spec: bytes, root: Path | None, after: Callable[[Outcome], tuple[str, ...]] | None) -> bytes | None:
     if _stop.is_set():
         return None
-    outcome = execute(msgspec.json.decode(spec, type=Spec), root=None if root is None else Path(root))
-    return msgspec.json.encode(line(outcome))
+    outcome = execute(msgspec.json.decode(spec, type=Spec), root=root)
+    failures = after(outcome) if after is not None else ()
+    told = line(outcome)
+    return msgspec.json.encode(msgspec.structs.replace(told, cleanup=told.cleanup + failures))

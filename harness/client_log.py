@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,5 +38,7 @@ def client_log(folder: Path | None) -> Iterator[ClientLog | None]:
     try:
         yield handler if isinstance(handler, ClientLog) else None
     finally:
+        # Clients that were killed complain when they are collected: now, while somebody writes it down.
+        gc.collect()
         root.handlers = before
         handler.close()

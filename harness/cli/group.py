@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from typing import Any
@@ -89,5 +90,7 @@ class LazyGroup(click.Group):
 def chaos(context: click.Context) -> None:
     """Break a distributed system on purpose, record what its clients saw, and prove from that history alone
     whether it kept its promises."""
+    if os.environ.get("NO_COLOR"):
+        context.color = False
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

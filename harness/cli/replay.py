@@ -52,7 +52,9 @@ def command(run: Path, out: Path, as_json: bool) -> int:
     finally:
         progress.clear()
     assert outcome.folder is not None
-    report = write_report(outcome.folder, lambda text: click.echo(f"chaos: {text}", err=True))
+    report, failures = write_report(outcome.folder)
+    for failure in outcome.cleanup + failures:
+        click.echo(f"chaos: {failure}", err=True)
     summary = summarise([line(outcome)])
     if as_json:
         click.echo(to_json(summary))

@@ -18,6 +18,7 @@ from harness.cli.verdict import (
     exit_code,
     expectation,
     print_outcome,
+    report_unless_valid,
     run_text,
     to_json,
     write_report,
@@ -25,7 +26,6 @@ from harness.cli.verdict import (
 from harness.errors import UserError
 from harness.execute import carry_out
 from harness.plan import FINALS, resolve
-from harness.results import Verdict
 from harness.spec import Spec
 
 DEFAULT = Spec()
@@ -147,8 +147,9 @@ def _one(spec: Spec, out: Path, expect: tuple[str, ...], as_json: bool) -> int:
         outcome = carry_out(resolve(spec), asked=spec, root=out, observe=progress.observe)
     finally:
         progress.clear()
-    report = None if outcome.folder is None else write_report(outcome.folder, _warn)
-    for failure in outcome.cleanup:
+    assert outcome.folder is not None
+    report, failures = write_report(outcome.folder)
+    for failure in outcome.cleanup + failures:
         _warn(failure)
     summary = summarise([line(outcome)])
     if as_json:
@@ -165,11 +166,10 @@ def _many(spec: Spec, runs: int, cores: int | None, out: Path, expect: tuple[str
     progress = Progress()
     progress.on = progress.on and not as_json
     lines: list[RunLine] = []
-    for run in run_seeds(spec, range(spec.seed, spec.seed + runs), root=out, cores=cores):
+    seeds = range(spec.seed, spec.seed + runs)
+    for run in run_seeds(spec, seeds, root=out, cores=cores, after=report_unless_valid):
         lines.append(run)
         progress.clear()
-        if run.verdict is not Verdict.VALID and run.dir is not None:
-            write_report(Path(run.dir), _warn)
         for failure in run.cleanup:
             _warn(failure)
         if not as_json:

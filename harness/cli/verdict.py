@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +104,19 @@ def to_json(summary: Summary) -> str:
     return msgspec.json.encode({"verdict": summary.verdict, "reason": summary.reason, "runs": runs}).decode()
 
 
-def write_report(folder: Path, warn: Callable[[str], None]) -> Path | None:
-    """The HTML report. A failure is its own line and changes no verdict."""
+def write_report(folder: Path) -> tuple[Path | None, tuple[str, ...]]:
+    """The HTML report, and what failed. A failure is its own line and changes no verdict."""
     try:
         from reports.html import write_report as write
 
         path: Path = write(folder)
-        return path
+        return path, ()
     except Exception as error:
-        warn(f"the report could not be written: {type(error).__name__}: {error}")
-        return None
+        return None, (f"the report could not be written: {type(error).__name__}: {error}",)
+
+
+def report_unless_valid(outcome: Outcome) -> tuple[str, ...]:
+    """For many runs: those that are not valid are worth a page at once."""
+    if outcome.folder is None or outcome.result.verdict is Verdict.VALID:
+        return ()
+    return write_report(outcome.folder)[1]
