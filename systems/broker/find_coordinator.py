@@ -47,7 +47,7 @@ class FindCoordinator:
 
     async def _leader(self, key: str, key_type: int) -> dict[str, Any]:
         topic = _TOPICS.get(key_type)
-        if topic is None or not key:
+        if topic is None:
             raise KafkaError(ErrorCode.invalid_request, f"no coordinator of type {key_type} for {key!r}")
         await self._topics.ensure(topic)
         image = self._broker.image

@@ -9,6 +9,8 @@
   answer (a coordinator that moved) for "nothing committed" and starts over from the beginning.
 - After OUT_OF_ORDER_SEQUENCE_NUMBER a new epoch (KIP-360) instead of a sender that can never send again.
 - After DUPLICATE_SEQUENCE_NUMBER no offset, since the answer carries none.
+- A refused commit can be followed by an abort, after which the producer goes on.
+- A connection that breaks while the coordinator is looked for is dialled again, instead of ending the sender.
 - An abortable error does not make it forget that the transaction has partitions: otherwise the abort is
   never sent, and the records join the next transaction.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import itertools
 import logging
 from typing import Any
 
@@ -48,6 +51,7 @@ log = logging.getLogger(__name__)
 _PRODUCER_FENCED = 90
 _UNSTABLE_OFFSET_COMMIT = 88
 _TRANSACTION_ABORTABLE = 120
+_INVALID_TXN_STATE = kafka.InvalidTxnState.errno
 _DUPLICATE_SEQUENCE = kafka.DuplicateSequenceNumber.errno
 _SEQUENCE_LOST = (kafka.OutOfOrderSequenceNumber.errno, kafka.UnknownProducerId.errno)
 _GROUP_FENCED = (
@@ -138,6 +142,10 @@ class _EndTxn(EndTxnHandler):
     def handle_response(self, resp: Any) -> float | None:
         if resp.error_code == _PRODUCER_FENCED:
             raise kafka.ProducerFenced()
+        if self._commit_result and resp.error_code in (_TRANSACTION_ABORTABLE, _INVALID_TXN_STATE):
+            # There is nothing (any more) that could be committed, after a time-out for instance.
+            self._sender._txn_manager.error_transaction(kafka.for_code(_INVALID_TXN_STATE)())
+            return None
         if resp.error_code != 0:
             backoff: float | None = super().handle_response(resp)
             return backoff
@@ -215,6 +223,17 @@ class _Produce(SendProduceReqHandler):
 
 class _Sender(Sender):
     transaction_version = 2
+
+    async def _find_coordinator(self, coordinator_type: Any, coordinator_key: str) -> Any:
+        for _ in itertools.count():
+            try:
+                return await super()._find_coordinator(coordinator_type, coordinator_key)
+            except kafka.KafkaError as error:
+                if not getattr(error.__cause__, "retriable", False):
+                    raise
+                await self.client.force_metadata_update()
+                await asyncio.sleep(self._retry_backoff)
+        raise AssertionError("unreachable")
 
     async def _send_produce_req(self, node_id: int, batches: dict[Any, Any]) -> None:
         await _Produce(self, batches).do(node_id)

@@ -26,7 +26,7 @@ class AiokafkaProducer:
         self._options = dict(options)
         self._delivery_timeout_s = delivery_timeout_ms / 1000
         self._producer: Any = None
-        self._nothing_to_abort = False
+        self._commit_refused = False
 
     async def start(self) -> None:
         self._producer = self._library(**self._options)
@@ -71,15 +71,22 @@ class AiokafkaProducer:
             async with outcomes():
                 await self._usable().commit_transaction()
         except DefiniteFailure:
-            # The coordinator knows of no transaction to commit, so there is none to abort either.
-            self._nothing_to_abort = self._started._txn_manager.is_fatal_error()
+            self._commit_refused = True
             raise
+        self._commit_refused = False
 
     async def abort(self) -> None:
-        if self._nothing_to_abort:
+        """Where the coordinator has refused the commit, and now the abort too, it knows of no transaction:
+        nothing is left that could be aborted."""
+        if self._commit_refused and self._started._txn_manager.is_fatal_error():
             return
-        async with outcomes():
-            await self._usable().abort_transaction()
+        try:
+            async with outcomes():
+                await self._usable().abort_transaction()
+        except DefiniteFailure:
+            if not self._commit_refused:
+                raise
+        self._commit_refused = False
 
     async def close(self) -> None:
         """Takes at most a few seconds, whatever the cluster does."""

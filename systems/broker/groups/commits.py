@@ -11,7 +11,7 @@ from systems.broker import messages
 from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.coordinator_log import CoordinatorLog, Producer
 from systems.broker.groups import codec
-from systems.broker.groups.offsets import Committed
+from systems.broker.groups.offsets import Committed, TopicPartition
 from systems.broker.groups.shard import Groups, GroupShard
 from systems.broker.groups.state import check_commit, check_transactional_commit
 from systems.broker.transactions.verification import verify
@@ -54,7 +54,7 @@ class OffsetCommits:
             code = ErrorCode.none
         except KafkaError as error:
             code = error.code
-        return messages.response(context, topics=_commit_results(request, code))
+        return messages.response(context, topics=self._commit_results(request, code))
 
     async def on_txn_offset_commit(self, context: RequestContext, request: Any) -> Any:
         try:
@@ -62,7 +62,7 @@ class OffsetCommits:
             code = ErrorCode.none
         except KafkaError as error:
             code = _for_client(error.code, context.version)
-        return messages.response(context, topics=_commit_results(request, code))
+        return messages.response(context, topics=self._commit_results(request, code))
 
     async def on_offset_fetch(self, context: RequestContext, request: Any) -> Any:
         if context.version >= 8:
@@ -87,7 +87,9 @@ class OffsetCommits:
         if "generation-not-fenced" not in self._broker.env.bugs:
             with self._reporting(request, generation):
                 check_commit(shard.state.groups.get(request.group_id), request.member_id, generation)
-        partitions, records = _records(request)
+        partitions, records = self._records(request)
+        if not records:
+            return
         appended = await self._log.append(shard, records)
         for position, (partition, entry) in enumerate(partitions, appended.base_offset):
             shard.state.offsets.commit(request.group_id, partition, entry._replace(position=position))
@@ -100,7 +102,9 @@ class OffsetCommits:
         await self._check_transaction(context, shard, request)
         # The group may have moved on while the other coordinator was asked.
         self._check_group(shard, request)
-        partitions, records = _records(request)
+        partitions, records = self._records(request)
+        if not records:
+            return
         appended = await self._log.append(
             shard, records, producer=Producer(request.producer_id, request.producer_epoch)
         )
@@ -167,6 +171,46 @@ class OffsetCommits:
             "error_code": ErrorCode.none,
         }
 
+    def _records(self, request: Any) -> tuple[list[tuple[TopicPartition, Committed]], list[Record]]:
+        """What is committed, and the log records that say so, in the same order. Partitions that do not
+        exist are left out (and told apart in the answer)."""
+        entries: list[tuple[TopicPartition, Committed]] = []
+        records: list[Record] = []
+        for topic in request.topics:
+            for partition in topic.partitions:
+                if not self._exists(topic.name, partition.partition_index):
+                    continue
+                epoch = getattr(partition, "committed_leader_epoch", -1)
+                metadata = partition.committed_metadata or ""
+                entry = Committed(partition.committed_offset, epoch, metadata, -1)
+                key = codec.OffsetKey(request.group_id, topic.name, partition.partition_index)
+                value = codec.OffsetValue(partition.committed_offset, epoch, metadata)
+                entries.append(((topic.name, partition.partition_index), entry))
+                records.append((codec.encode(key), codec.encode(value)))
+        return entries, records
+
+    def _commit_results(self, request: Any, code: ErrorCode) -> list[dict[str, Any]]:
+        def of(topic: str, index: int) -> ErrorCode:
+            missing = code is ErrorCode.none and not self._exists(topic, index)
+            return ErrorCode.unknown_topic_or_partition if missing else code
+
+        return [
+            {
+                "name": topic.name,
+                "partitions": [
+                    {
+                        "partition_index": partition.partition_index,
+                        "error_code": of(topic.name, partition.partition_index),
+                    }
+                    for partition in topic.partitions
+                ],
+            }
+            for topic in request.topics
+        ]
+
+    def _exists(self, topic: str, index: int) -> bool:
+        return self._broker.image.partition(topic, index) is not None
+
     def _reporting(self, request: Any, generation: int) -> _Fencing:
         return _Fencing(self._broker, request.group_id, getattr(request, "member_id", ""), generation)
 
@@ -192,37 +236,6 @@ def _for_client(code: ErrorCode, version: int) -> ErrorCode:
     if code is ErrorCode.transaction_abortable and version < _ABORTABLE_SINCE:
         return ErrorCode.invalid_txn_state
     return code
-
-
-def _records(request: Any) -> tuple[list[tuple[tuple[str, int], Committed]], list[Record]]:
-    """What is committed, and the log records that say so, in the same order."""
-    entries: list[tuple[tuple[str, int], Committed]] = []
-    records: list[Record] = []
-    for topic in request.topics:
-        for partition in topic.partitions:
-            epoch = getattr(partition, "committed_leader_epoch", -1)
-            metadata = partition.committed_metadata or ""
-            entry = Committed(partition.committed_offset, epoch, metadata, -1)
-            key = codec.OffsetKey(request.group_id, topic.name, partition.partition_index)
-            value = codec.OffsetValue(partition.committed_offset, epoch, metadata)
-            entries.append(((topic.name, partition.partition_index), entry))
-            records.append((codec.encode(key), codec.encode(value)))
-    if not records:
-        raise KafkaError(ErrorCode.invalid_request, "no offsets to commit")
-    return entries, records
-
-
-def _commit_results(request: Any, code: ErrorCode) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": topic.name,
-            "partitions": [
-                {"partition_index": partition.partition_index, "error_code": code}
-                for partition in topic.partitions
-            ],
-        }
-        for topic in request.topics
-    ]
 
 
 def _found(index: int, committed: Committed) -> dict[str, Any]:

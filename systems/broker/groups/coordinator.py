@@ -24,7 +24,8 @@ DESCRIBE_GROUPS = 15
 LIST_GROUPS = 16
 
 _MEMBER_ID_REQUIRED_SINCE = 4
-_SESSION_BOUNDS_MS = (1, 1_800_000)
+_MIN_SESSION_MS = 100
+_MAX_SESSION_MS = 1_800_000
 _NO_GENERATION: dict[str, Any] = {
     "generation_id": -1,
     "protocol_type": None,
@@ -115,6 +116,7 @@ class GroupCoordinator:
     async def on_sync_group(self, context: RequestContext, request: Any) -> Any:
         try:
             shard, group = self._existing(request.group_id)
+            _check_protocol(group, request)
             assignment = await self._membership.sync(
                 group,
                 request.member_id,
@@ -150,9 +152,10 @@ class GroupCoordinator:
     async def on_leave_group(self, context: RequestContext, request: Any) -> Any:
         leaving = [m.member_id for m in request.members] if context.version >= 3 else [request.member_id]
         try:
-            _, group = self._existing(request.group_id)
+            shard = self._log.shard_of(request.group_id)
         except KafkaError as error:
             return messages.response(context, error_code=error.code, members=[])
+        group = shard.state.groups.get(request.group_id)
         codes = {member_id: self._leave(group, member_id) for member_id in leaving}
         whole = ErrorCode.none if context.version >= 3 else codes[leaving[0]]
         members = [
@@ -182,7 +185,9 @@ class GroupCoordinator:
         if not request.group_id:
             raise KafkaError(ErrorCode.invalid_group_id)
         session_ms = messages.in_milliseconds(request.session_timeout)
-        low, high = _SESSION_BOUNDS_MS
+        config = self._broker.env.config
+        low = int(config.get("group.min.session.timeout.ms", _MIN_SESSION_MS))
+        high = int(config.get("group.max.session.timeout.ms", _MAX_SESSION_MS))
         if not low <= session_ms <= high:
             raise KafkaError(ErrorCode.invalid_session_timeout)
         rebalance = getattr(request, "rebalance_timeout", None)
@@ -199,7 +204,9 @@ class GroupCoordinator:
         )
         return await self._membership.join(shard.state.group(request.group_id), join)
 
-    def _leave(self, group: Group, member_id: str) -> ErrorCode:
+    def _leave(self, group: Group | None, member_id: str) -> ErrorCode:
+        if group is None:
+            return ErrorCode.unknown_member_id
         try:
             self._membership.leave(group, member_id)
         except KafkaError as error:
@@ -242,3 +249,11 @@ class GroupCoordinator:
                 for m in members
             ],
         }
+
+
+def _check_protocol(group: Group, request: Any) -> None:
+    """Since version 5 a member says which protocol it thinks it has joined with."""
+    said = (getattr(request, "protocol_type", None), getattr(request, "protocol_name", None))
+    for given, actual in zip(said, (group.protocol_type, group.protocol), strict=True):
+        if given is not None and actual is not None and given != actual:
+            raise KafkaError(ErrorCode.inconsistent_group_protocol)

@@ -8,7 +8,7 @@ TopicPartition = tuple[str, int]
 
 
 class Committed(NamedTuple):
-    """`position` is where the offsets log made it visible: its record, or its transaction's marker."""
+    """`position` is its record's place in the offsets log."""
 
     offset: int
     leader_epoch: int
@@ -16,16 +16,24 @@ class Committed(NamedTuple):
     position: int
 
 
+class Held(NamedTuple):
+    """An offset that its transaction has not decided on yet."""
+
+    group: str
+    partition: TopicPartition
+    entry: Committed
+
+
 class Offsets:
     """Everything one offsets partition says, of all its groups.
 
-    Applied in the order of the log, whatever order the acknowledgements come in: an entry never replaces
-    one of a later position.
+    The newest record wins, whatever order the acknowledgements (or the markers of transactions) come in: as
+    in Kafka, so that compaction, which keeps the newest record, cannot change what is committed.
     """
 
     def __init__(self) -> None:
         self.committed: dict[str, dict[TopicPartition, Committed]] = {}
-        self._pending: dict[int, dict[str, dict[TopicPartition, Committed]]] = {}
+        self._pending: dict[int, list[Held]] = {}
         self._ended: dict[int, tuple[int, bool]] = {}
         """Each producer's newest marker: (position, commit)."""
 
@@ -42,28 +50,24 @@ class Offsets:
         marker, commit = self._ended.get(producer_id, (-1, False))
         if entry.position < marker:
             if commit:
-                self.commit(group, partition, entry._replace(position=marker))
+                self.commit(group, partition, entry)
             return
-        of_group = self._pending.setdefault(producer_id, {}).setdefault(group, {})
-        if partition not in of_group or of_group[partition].position < entry.position:
-            of_group[partition] = entry
+        self._pending.setdefault(producer_id, []).append(Held(group, partition, entry))
 
     def end(self, producer_id: int, marker_position: int, *, commit: bool) -> list[str]:
-        """The transaction's marker: its offsets become visible at the marker's position, or vanish. What
-        was appended behind the marker is the next transaction's and stays. Returns the groups it touched."""
+        """The transaction's marker: its offsets become visible, or vanish. What was appended behind the
+        marker is the next transaction's and stays. Returns the groups it touched."""
         known, _ = self._ended.get(producer_id, (-1, False))
         if marker_position <= known:
             return []
         self._ended[producer_id] = (marker_position, commit)
-        held = self._pending.pop(producer_id, {})
         touched = []
-        for group, entries in held.items():
-            for partition, entry in entries.items():
-                if entry.position > marker_position:
-                    self.hold(producer_id, group, partition, entry)
-                elif commit:
-                    self.commit(group, partition, entry._replace(position=marker_position))
-                    touched.append(group)
+        for held in self._pending.pop(producer_id, []):
+            if held.entry.position > marker_position:
+                self.hold(producer_id, *held)
+            elif commit:
+                self.commit(*held)
+                touched.append(held.group)
         return list(dict.fromkeys(touched))
 
     def open_transaction(self, producer_id: int) -> bool:
@@ -75,4 +79,8 @@ class Offsets:
 
     def unstable(self, group: str, partition: TopicPartition) -> bool:
         """Does a transaction hold an offset for it whose outcome is not known yet?"""
-        return any(partition in by_group.get(group, {}) for by_group in self._pending.values())
+        return any(
+            held.group == group and held.partition == partition
+            for pending in self._pending.values()
+            for held in pending
+        )

@@ -167,5 +167,5 @@ def check_transactional_commit(group: Group | None, member_id: str, generation: 
     if generation < 0 and not member_id:
         return
     if group is None:
-        raise KafkaError(ErrorCode.unknown_member_id if member_id else ErrorCode.illegal_generation)
+        raise KafkaError(ErrorCode.unknown_member_id if generation < 0 else ErrorCode.illegal_generation)
     check_member(group, member_id, generation)

@@ -126,19 +126,16 @@ class TransactionCoordinator:
 
     async def on_add_partitions_to_txn(self, context: RequestContext, request: Any) -> Any:
         if context.version < 4:
-            partitions = _partitions(request.v3_and_below_topics)
-            code = await self._code(
+            codes = await self._add(
                 context,
-                self._add_partitions(
+                (
                     request.v3_and_below_transactional_id,
                     request.v3_and_below_producer_id,
                     request.v3_and_below_producer_epoch,
-                    partitions,
                 ),
+                _partitions(request.v3_and_below_topics),
             )
-            return messages.response(
-                context, results_by_topic_v3_and_below=_results(dict.fromkeys(partitions, code))
-            )
+            return messages.response(context, results_by_topic_v3_and_below=_results(codes))
         results = [
             {
                 "transactional_id": wanted.transactional_id,
@@ -213,12 +210,19 @@ class TransactionCoordinator:
 
     # 2.4.2
 
+    async def _add(
+        self, context: RequestContext, who: tuple[str, int, int], partitions: Sequence[Partition]
+    ) -> dict[Partition, ErrorCode]:
+        """All or none: a partition that does not exist keeps the others out too."""
+        unknown = [p for p in partitions if self._broker.image.partition(*p) is None]
+        if unknown:
+            codes = dict.fromkeys(partitions, ErrorCode.operation_not_attempted)
+            return codes | dict.fromkeys(unknown, ErrorCode.unknown_topic_or_partition)
+        return dict.fromkeys(partitions, await self._code(context, self._add_partitions(*who, partitions)))
+
     async def _add_partitions(
         self, transactional_id: str, producer_id: int, producer_epoch: int, partitions: Sequence[Partition]
     ) -> None:
-        for topic, index in partitions:
-            if self._broker.image.partition(topic, index) is None:
-                raise KafkaError(ErrorCode.unknown_topic_or_partition, f"{topic}/{index}")
         shard, txn = self._known(transactional_id)
         with self._fencing(txn, producer_epoch, "AddPartitionsToTxn"):
             if transactional_id in shard.state.changing:
@@ -250,8 +254,7 @@ class TransactionCoordinator:
         partitions = _partitions(wanted.topics)
         who = (wanted.transactional_id, wanted.producer_id, wanted.producer_epoch)
         if not wanted.verify_only:
-            code = await self._code(context, self._add_partitions(*who, partitions))
-            return dict.fromkeys(partitions, code)
+            return await self._add(context, who, partitions)
         codes = {}
         for partition in partitions:
             try:
@@ -293,7 +296,7 @@ class TransactionCoordinator:
 
     async def _abort(self, shard: TransactionShard, txn: Transaction, *, reason: str) -> None:
         """2.4.5 and 2.4.1: aborts an ongoing transaction without its producer, whose epoch is fenced."""
-        fenced = state.fence(txn, now_ms=self._now_ms())
+        fenced = state.fence(txn, resumable=reason == "timeout", now_ms=self._now_ms())
         await self._change(shard, txn.transactional_id, lambda: fenced)
         self._announce(shard, fenced, reason=reason)
 

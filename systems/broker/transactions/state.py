@@ -63,7 +63,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """What the log keeps of one transactional id.
 
     `producer_epoch` is -1 until the first InitProducerId is durable. In Prepare* it is the epoch that the
-    markers carry. `bumps_epoch`: its client speaks transaction version 2.
+    markers carry; then `next_producer_id`, where set, is what the next transaction runs under.
     """
 
     transactional_id: str
@@ -77,7 +77,6 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     partitions: tuple[Partition, ...] = ()
     started_ms: int = NONE
     updated_ms: int = NONE
-    bumps_epoch: bool = False
 
     @property
     def epoch_exhausted(self) -> bool:
@@ -151,20 +150,23 @@ def check_continues(txn: Transaction, expected: tuple[int, int] | None) -> None:
         raise KafkaError(ErrorCode.producer_fenced)
 
 
-def fence(txn: Transaction, *, now_ms: int) -> Transaction:
+def fence(txn: Transaction, *, resumable: bool, now_ms: int) -> Transaction:
     """2.4.1 and 2.4.5: a newer producer, or the clock, ends an ongoing transaction. The epoch is bumped
-    with the decision to abort, so that the old producer can add nothing; nobody is told the new epoch."""
-    fenced = _moved(txn, State.PREPARE_EPOCH_FENCE, producer_epoch=min(txn.producer_epoch + 1, MAX_EPOCH))
-    return _moved(fenced, State.PREPARE_ABORT, last_producer_epoch=NONE, updated_ms=now_ms)
+    with the decision to abort, so that the old producer can add nothing to it. `resumable`: nobody has
+    taken over, so that the old one may go on under the new epoch once it knows of the abort."""
+    epoch = txn.producer_epoch
+    fenced = _moved(txn, State.PREPARE_EPOCH_FENCE, producer_epoch=min(epoch + 1, MAX_EPOCH))
+    last = epoch if resumable and epoch < MAX_EPOCH - 1 else NONE
+    return _moved(fenced, State.PREPARE_ABORT, last_producer_epoch=last, updated_ms=now_ms)
 
 
 def add_partitions(
     txn: Transaction, producer_id: int, producer_epoch: int, partitions: Iterable[Partition], *, now_ms: int
 ) -> Transaction | None:
     """2.4.2. None where the transaction has them all already."""
-    check_producer(txn, producer_id, producer_epoch)
     if txn.state in PREPARED:
         raise KafkaError(ErrorCode.concurrent_transactions)
+    check_producer(txn, producer_id, producer_epoch)
     known = dict.fromkeys(txn.partitions) if txn.state is State.ONGOING else {}
     wanted = dict.fromkeys(partitions)
     if txn.state is State.ONGOING and all(p in known for p in wanted):
@@ -199,48 +201,33 @@ def end(
 ) -> Transaction | None:
     """2.4.4: the decision of EndTxn. None where this request is the retry of one that was carried out.
 
-    With `bump_epoch` (transaction version 2) the decision carries epoch e+1, so that whatever the ended
-    transaction left in the network is fenced, and a retry is recognised by its epoch e. Without it a
-    retry and the next transaction's request look alike: `delayed-endtxn-hits-next-txn`.
+    With `bump_epoch` (a client of transaction version 2) the decision carries epoch e+1, so that whatever
+    the ended transaction left in the network is fenced, and a retry is recognised by its epoch e. Without
+    it a retry and the next transaction's request look alike: `delayed-endtxn-hits-next-txn`.
     """
-    exhausted_retry = (
-        txn.bumps_epoch
-        and producer_id == txn.previous_producer_id
-        and producer_epoch == MAX_EPOCH - 1
-        and txn.producer_epoch == 0
-    )
-    if producer_id != txn.producer_id and not exhausted_retry:
+    if txn.state in PREPARED:
+        raise KafkaError(ErrorCode.concurrent_transactions)
+    rotated = (producer_id, producer_epoch) == (txn.previous_producer_id, MAX_EPOCH - 1)
+    retry = bump_epoch and txn.state in COMPLETED and (rotated or producer_epoch == txn.last_producer_epoch)
+    if producer_id != txn.producer_id and not (retry and rotated):
         raise KafkaError(ErrorCode.invalid_producer_id_mapping)
-    retry = exhausted_retry or (txn.bumps_epoch and producer_epoch == txn.last_producer_epoch != NONE)
-    if not _may_end(txn, producer_epoch, retry):
+    if producer_epoch != txn.producer_epoch and not retry:
         raise KafkaError(ErrorCode.producer_fenced)
 
-    same_outcome = txn.commits == commit
     if txn.state is State.ONGOING:
         return _prepared(txn, commit, bump_epoch, next_producer_id, now_ms)
-    if txn.state in PREPARED:
-        if same_outcome:
-            raise KafkaError(ErrorCode.concurrent_transactions)
-    elif txn.state in COMPLETED and (retry or not txn.bumps_epoch):
-        if same_outcome:
+    if txn.state in COMPLETED and (retry or not bump_epoch):
+        if txn.commits == commit:
             return None
     elif bump_epoch and not commit:
         return _prepared(txn, commit, bump_epoch, next_producer_id, now_ms)
     raise KafkaError(ErrorCode.invalid_txn_state, f"EndTxn(commit={commit}) in {txn.state}")
 
 
-def _may_end(txn: Transaction, producer_epoch: int, retry: bool) -> bool:
-    if not txn.bumps_epoch or txn.state not in PREPARED | COMPLETED:
-        return producer_epoch == txn.producer_epoch
-    if txn.state in PREPARED:
-        return retry
-    return retry or producer_epoch == txn.producer_epoch
-
-
 def _prepared(
     txn: Transaction, commit: bool, bump_epoch: bool, next_producer_id: int, now_ms: int
 ) -> Transaction:
-    changes: dict[str, Any] = {"bumps_epoch": bump_epoch, "updated_ms": now_ms}
+    changes: dict[str, Any] = {"updated_ms": now_ms}
     if txn.state is not State.ONGOING:
         changes |= {"partitions": (), "started_ms": now_ms}
     if bump_epoch:

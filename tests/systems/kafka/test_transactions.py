@@ -213,7 +213,8 @@ def test_a_member_that_lost_its_partitions_cannot_commit_what_it_polled_before()
     assert "IllegalGeneration" in told
 
 
-def test_a_producer_that_is_silent_too_long_is_fenced_and_its_records_vanish() -> None:
+@VERSIONS
+def test_a_producer_that_is_silent_too_long_loses_its_transaction(version: int) -> None:
     async def work(sim: Simulated) -> list[str]:
         async def client() -> None:
             producer = sim.log().producer(transactional_id="t")
@@ -221,11 +222,50 @@ def test_a_producer_that_is_silent_too_long_is_fenced_and_its_records_vanish() -
             await producer.begin()
             await producer.send("output", b"x", partition=0)
             await asyncio.sleep(8)
-            with pytest.raises(Fenced):
+            if version == 1:
+                with pytest.raises(Fenced):
+                    await producer.commit()
+                return
+            with pytest.raises(DefiniteFailure):
                 await producer.commit()
+            await producer.abort()
+            await producer.begin()
+            await producer.send("output", b"y", partition=0)
+            await producer.commit()
 
         await sim.on("k1", client())
         assert [e["reason"] for e in sim.events("txn-aborted")] == ["timeout"]
         return list(await sim.on("k2", read_all(sim.log("k2"), "output")))
 
-    assert simulate(work, **{"transaction.timeout.ms": 3000}) == []
+    values = simulate(work, **{"transaction.timeout.ms": 3000, "transaction.version": version})
+    assert values == ([] if version == 1 else ["y"])
+
+
+def test_a_refused_commit_is_definite() -> None:
+    """commit-retry-not-idempotent: the answer is lost, the retry is told that there was nothing to commit."""
+
+    async def work(sim: Simulated) -> list[str]:
+        async def client() -> None:
+            producer = sim.log().producer(transactional_id="t")
+            await producer.start()
+            await producer.begin()
+            await producer.send("output", b"x", partition=0)
+            for node in ("b1", "b2", "b3"):
+                sim.cluster.arm(
+                    node,
+                    "coordinator.prepare_commit.written",
+                    lambda node: asyncio.ensure_future(lose_answer(node)),
+                )
+            with pytest.raises(DefiniteFailure):
+                await producer.commit()
+            await producer.abort()
+
+        async def lose_answer(node: str) -> None:
+            await sim.cluster.cut(node, "k1", how="reject")
+            await asyncio.sleep(1)
+            await sim.cluster.heal(node, "k1")
+
+        await sim.on("k1", client())
+        return list(await sim.on("k2", read_all(sim.log("k2"), "output")))
+
+    assert simulate(work, bugs=frozenset({"commit-retry-not-idempotent"})) == ["x"]

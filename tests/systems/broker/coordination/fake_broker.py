@@ -112,7 +112,7 @@ class FakeBroker:
         self.env = SimpleNamespace(
             name="b1",
             id=1,
-            config={"group.initial.rebalance.delay.ms": 0} | config,
+            config={"group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1} | config,
             bugs=bugs,
             random=random.Random(1),
             wall_clock=SimpleNamespace(time_ns=lambda: 1_000_000_000),

@@ -217,14 +217,18 @@ def test_older_clients_know_fencing_by_another_name(version: int, code: str) -> 
     run(scenario)
 
 
-def test_a_transaction_runs_out_of_time_and_its_producer_is_fenced() -> None:
+def test_a_transaction_runs_out_of_time_and_its_epoch_is_fenced() -> None:
     async def scenario(broker: FakeBroker) -> None:
         who = await init(broker, timeout_ms=20)
         await add(broker, who)
         await asyncio.sleep(0.1)
         assert markers(broker) == [(who.producer_epoch + 1, False)]
         assert broker.emitted("txn-aborted")[-1]["reason"] == "timeout"
-        assert (await end(broker, who)).error_code is ErrorCode.producer_fenced
+        assert (await end(broker, who, version=4)).error_code is ErrorCode.producer_fenced
+        assert (await end(broker, who)).error_code is ErrorCode.invalid_txn_state
+        assert await add(broker, who) is ErrorCode.producer_fenced
+        resumed = await end(broker, who, commit=False)
+        assert await add(broker, resumed) is ErrorCode.none
 
     run(scenario, **{"transaction.abort.timed.out.transaction.cleanup.interval.ms": 10})
 
@@ -391,7 +395,7 @@ def test_a_member_of_an_old_generation_cannot_commit_in_a_transaction() -> None:
         who = await init(broker)
         assert (
             await commit_offset(broker, who, 5, member_id="gone", generation_id=3)
-            is ErrorCode.unknown_member_id
+            is ErrorCode.illegal_generation
         )
         assert broker.emitted("commit-fenced")[-1]["member"] == "gone"
 

@@ -121,9 +121,10 @@ def test_version_2_recognises_a_retry_by_its_epoch(commit: bool) -> None:
         end(decided, 3, commit=commit)
     done = completed(decided)
     assert end(done, 3, commit=commit) is None
-    for settled in (decided, done):
-        with refused(ErrorCode.invalid_txn_state):
-            end(settled, 3, commit=not commit)
+    with refused(ErrorCode.invalid_txn_state):
+        end(done, 3, commit=not commit)
+    with refused(ErrorCode.producer_fenced):
+        end(done, 2, commit=commit)
 
 
 def test_version_2_fences_what_the_ended_transaction_left_in_the_network() -> None:
@@ -172,17 +173,30 @@ def test_version_2_rotates_the_producer_id_at_the_last_epoch() -> None:
     assert end(done, MAX_EPOCH - 1, commit=True) is None
 
 
-def test_a_fence_decides_to_abort_and_tells_nobody_the_epoch() -> None:
-    fenced = state.fence(ongoing(bumps_epoch=True), now_ms=9)
+def test_a_successors_fence_is_for_good() -> None:
+    fenced = state.fence(ongoing(), resumable=False, now_ms=9)
     assert (fenced.state, fenced.producer_epoch) == (State.PREPARE_ABORT, 4)
-    for settled in (fenced, state.complete(fenced, now_ms=10)):
-        for commit in (True, False):
-            with refused(ErrorCode.producer_fenced):
-                end(settled, 3, commit=commit)
+    for commit in (True, False):
+        with refused(ErrorCode.concurrent_transactions):
+            end(fenced, 3, commit=commit)
+        with refused(ErrorCode.producer_fenced):
+            end(completed(fenced), 3, commit=commit)
+
+
+def test_after_a_time_out_the_producer_may_abort_and_go_on() -> None:
+    timed_out = completed(state.fence(ongoing(), resumable=True, now_ms=9))
+    with refused(ErrorCode.invalid_txn_state):
+        end(timed_out, 3, commit=True)
+    assert end(timed_out, 3, commit=False) is None
+    assert state.returned(timed_out) == (7, 4)
+    again = state.init_producer(timed_out, timeout_ms=1, expected=(7, 3), now_ms=1)
+    assert again.producer_epoch == 4
+    with refused(ErrorCode.producer_fenced):
+        end(timed_out, 3, commit=False, bump=False)
 
 
 def test_a_stored_transaction_reads_back() -> None:
-    txn = ongoing(bumps_epoch=True)
+    txn = ongoing()
     key, value = codec.encode(txn)
     assert key == b"t" and codec.decode(value) == txn
 
@@ -222,7 +236,7 @@ def test_any_requests_keep_the_invariants(requests: list[tuple], bump: bool) -> 
                         assert txn.commits == before.commits
                 case "fence", []:
                     if txn.state is State.ONGOING:
-                        txn = state.fence(txn, now_ms=0)
+                        txn = state.fence(txn, resumable=False, now_ms=0)
         except KafkaError:
             assert txn is before
             continue
