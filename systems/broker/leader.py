@@ -343,13 +343,19 @@ class Leader:
             self._late("fetch of an older broker epoch")
             raise KafkaError(ErrorCode.stale_broker_epoch, f"{broker_epoch}, registered {registered.epoch}")
         diverging = self.diverging(fetch_offset, last_fetched_epoch)
+        high_watermark = self._partition.high_watermark
         if diverging is not None:
-            return self._fetched(b"", diverging)
+            return Fetched(b"", high_watermark, high_watermark, self._log.start_offset, diverging)
         self._check_range(fetch_offset)
-        progress.on_fetch(fetch_offset, broker_epoch, self._log.end_offset, self._now())
+        end = self._log.end_offset
+        moved = progress.end_offset != fetch_offset
+        progress.on_fetch(fetch_offset, broker_epoch, end, self._now())
         self._maybe_expand_isr(follower, progress)
-        self._advance_high_watermark()
-        return self._fetched(self._log.read(fetch_offset, self._log.end_offset, max_bytes).records)
+        if moved:
+            self._advance_high_watermark()
+        records = self._log.read(fetch_offset, end, max_bytes).records if fetch_offset < end else b""
+        high_watermark = self._partition.high_watermark
+        return Fetched(records, high_watermark, high_watermark, self._log.start_offset)
 
     def visible_end(self, *, read_committed: bool) -> int:
         """What a consumer may read up to (rule 6): the high watermark, or the last stable offset."""

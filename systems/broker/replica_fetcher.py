@@ -9,7 +9,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kio.schema.errors import ErrorCode
-from kio.schema.fetch.v16.request import FetchPartition, FetchRequest, FetchTopic, ReplicaState
+from kio.schema.fetch.v16.request import (
+    FetchPartition,
+    FetchRequest,
+    FetchTopic,
+    ForgottenTopic,
+    ReplicaState,
+)
 
 from systems.broker import messages
 from systems.broker.context import Broker
@@ -35,6 +41,23 @@ class FetchLimits(NamedTuple):
     timeout_ms: int
 
 
+class _Session:
+    """Our side of the fetch session (KIP-227): what the leader knows that we want."""
+
+    def __init__(self) -> None:
+        self.id = 0
+        self.epoch = 0
+        self.told: dict[tuple[bytes, int], FetchPosition | None] = {}
+        """None: part of the session, but to be told again."""
+
+    def continue_as(self, session_id: int) -> None:
+        """After an answer. A leader that grants no session is told everything again."""
+        self.id = session_id
+        self.epoch = self.epoch + 1 if session_id else 0
+        if not session_id:
+            self.told.clear()
+
+
 class ReplicaFetcher:
     """Fetches from one leader for all partitions that follow it, one request at a time, on a connection of
     its own."""
@@ -46,6 +69,7 @@ class ReplicaFetcher:
         self._channel = broker.channel(leader_id, f"fetcher-{leader_id}")
         self._followers: dict[str, Follower] = {}
         self._changed = asyncio.Event()
+        self._session = _Session()
 
     def add(self, follower: Follower) -> None:
         self._followers[follower.partition.name] = follower
@@ -63,6 +87,7 @@ class ReplicaFetcher:
             try:
                 response = await self._channel.call(self._request(asked), timeout_ms=self._limits.timeout_ms)
             except (OSError, TimeoutError):
+                self._session = _Session()
                 await asyncio.sleep(self._limits.backoff_s)
                 continue
             await self._on_response(response, asked)
@@ -84,8 +109,13 @@ class ReplicaFetcher:
     def _request(self, asked: list[tuple[Follower, FetchPosition]]) -> FetchRequest:
         limits = self._limits
         cast: Any = lambda value: value  # noqa: E731 - kio's narrow ints are plain ints at run time
+        session = self._session
         topics: dict[bytes, list[FetchPartition]] = {}
         for follower, position in asked:
+            key = (follower.partition.topic_id, follower.partition.index)
+            if session.told.get(key) == position:
+                continue
+            session.told[key] = position
             topics.setdefault(follower.partition.topic_id, []).append(
                 FetchPartition(
                     partition=cast(follower.partition.index),
@@ -107,14 +137,32 @@ class ReplicaFetcher:
                 FetchTopic(topic_id=uuid.UUID(bytes=topic_id), partitions=tuple(partitions))
                 for topic_id, partitions in topics.items()
             ),
-            forgotten_topics_data=(),
+            session_id=cast(session.id),
+            session_epoch=cast(session.epoch),
+            forgotten_topics_data=self._forgotten(asked),
+        )
+
+    def _forgotten(self, asked: list[tuple[Follower, FetchPosition]]) -> tuple[ForgottenTopic, ...]:
+        """What the session still holds and we no longer follow, or leave out for a while."""
+        cast: Any = lambda value: value  # noqa: E731
+        due = {(f.partition.topic_id, f.partition.index) for f, _ in asked}
+        gone: dict[bytes, list[int]] = {}
+        for key in [key for key in self._session.told if key not in due]:
+            del self._session.told[key]
+            gone.setdefault(key[0], []).append(key[1])
+        return tuple(
+            ForgottenTopic(topic_id=uuid.UUID(bytes=topic_id), partitions=cast(tuple(partitions)))
+            for topic_id, partitions in gone.items()
         )
 
     async def _on_response(self, response: Any, asked: list[tuple[Follower, FetchPosition]]) -> None:
         positions = {(f.partition.topic_id, f.partition.index): (f, position) for f, position in asked}
         if response.error_code != ErrorCode.none:
+            # The leader has restarted, or missed a request of ours: begin again with a full one.
+            self._session = _Session()
             await asyncio.sleep(self._limits.backoff_s)
             return
+        self._session.continue_as(response.session_id)
         for topic in response.responses:
             for data in topic.partitions:
                 entry = positions.get((topic.topic_id.bytes, data.partition_index))
@@ -178,6 +226,9 @@ class ReplicaFetcher:
             self._back_off(follower)
 
     def _back_off(self, follower: Follower) -> None:
+        key = (follower.partition.topic_id, follower.partition.index)
+        if key in self._session.told:
+            self._session.told[key] = None
         follower.not_before = asyncio.get_running_loop().time() + self._limits.backoff_s
 
 

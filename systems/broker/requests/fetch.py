@@ -16,13 +16,23 @@ from systems.broker import messages
 from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.leader import Fetched, Leader
 from systems.broker.replicas import ReplicaManager
+from systems.broker.requests.fetch_sessions import (
+    FINAL_EPOCH,
+    INITIAL_EPOCH,
+    NO_SESSION,
+    FetchSession,
+    FetchSessions,
+)
 
 FETCH = 1
 VERSIONS = range(4, 18)
 TOPIC_IDS_VERSION = 13
-NOT_A_REPLICA = -1
 READ_COMMITTED = 1
 _NO_THROTTLE = messages.milliseconds(0)
+
+
+_Key = tuple[Any, int]
+"""A partition as the request names it: by topic id, or by name in older versions."""
 
 
 class _Wanted(NamedTuple):
@@ -35,6 +45,10 @@ class _Wanted(NamedTuple):
     current_leader_epoch: int
     last_fetched_epoch: int
     max_bytes: int
+
+    @property
+    def key(self) -> _Key:
+        return (self.topic_id or self.topic, self.partition)
 
 
 class _Fetcher(NamedTuple):
@@ -53,15 +67,17 @@ class _Result(NamedTuple):
     wanted: _Wanted
     fetched: Fetched | None
     error: ErrorCode
+    leader: Leader | None = None
 
 
 class Fetch:
-    """Sessions (KIP-227) are never granted: the session id in every answer is 0, and clients fall back to
-    full requests."""
+    """Sessions (KIP-227) are granted to followers only: for a consumer the session id in every answer is 0,
+    and it falls back to full requests."""
 
     def __init__(self, broker: Broker, replicas: ReplicaManager) -> None:
         self._broker = broker
         self._replicas = replicas
+        self._sessions: FetchSessions[_Key, _Wanted] = FetchSessions(broker.env.random)
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
         return {FETCH: (VERSIONS, self.on_fetch)}
@@ -71,25 +87,55 @@ class Fetch:
     async def stop(self) -> None: ...
 
     async def on_fetch(self, context: RequestContext, request: Any) -> Any:
-        if getattr(request, "session_id", 0) != 0:
-            return _answer(context, ErrorCode.fetch_session_id_not_found, [])
-        wanted = self._wanted(context.version, request)
         fetcher = _fetcher(context.version, request)
+        try:
+            session = self._session(context.version, request, fetcher)
+        except KafkaError as error:
+            return _answer(context, error.code, NO_SESSION, [])
+        changed = self._wanted(context.version, request)
+        wanted = changed
+        if session is not None:
+            session.update(((w.key, w) for w in changed), _forgotten(request))
+            wanted = list(session.wanted.values())
         min_bytes = request.min_bytes
         loop = asyncio.get_running_loop()
         deadline = loop.time() + messages.in_milliseconds(request.max_wait) / 1000
         while True:
             results, size, urgent = self._read(wanted, fetcher, request.max_bytes)
-            if size >= min_bytes or urgent or loop.time() >= deadline or not wanted:
-                return _answer(context, ErrorCode.none, results)
+            if size >= min_bytes or urgent or loop.time() >= deadline:
+                break
             await self._until_moved(results, fetcher, deadline)
+        if session is None:
+            return _answer(context, ErrorCode.none, NO_SESSION, results)
+        news = (
+            results
+            if request.session_epoch == INITIAL_EPOCH
+            else [r for r in results if _is_news(session, r)]
+        )
+        for result in news:
+            if result.fetched is not None:
+                session.told[result.wanted.key] = (
+                    result.fetched.high_watermark,
+                    result.fetched.log_start_offset,
+                )
+        return _answer(context, ErrorCode.none, session.id, news)
+
+    def _session(self, version: int, request: Any, fetcher: _Fetcher) -> FetchSession[_Key, _Wanted] | None:
+        """None for a fetch without a session."""
+        if version < 7:
+            return None
+        if request.session_epoch == INITIAL_EPOCH and fetcher.is_follower:
+            return self._sessions.begin(fetcher.replica)
+        if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
+            return None
+        return self._sessions.continue_(fetcher.replica, request.session_id, request.session_epoch)
 
     def _wanted(self, version: int, request: Any) -> list[_Wanted]:
         wanted = []
         for topic in request.topics:
             if version >= TOPIC_IDS_VERSION:
-                topic_id = topic.topic_id
-                name = self._replicas.topic_name(topic_id.bytes) if topic_id is not None else None
+                # The name is looked up at each read: a session may begin before we know the topic.
+                topic_id, name = topic.topic_id, None
             else:
                 topic_id, name = None, topic.topic
             for part in topic.partitions:
@@ -116,18 +162,20 @@ class Fetch:
             # The first partition may exceed the limits by one batch, so that a large one does not block.
             budget = min(one.max_bytes, max_bytes - size)
             try:
-                fetched = self._read_one(one, fetcher, budget, may_exceed=size == 0)
+                leader = self._leader(one)
+                fetched = self._read_one(leader, one, fetcher, budget, may_exceed=size == 0)
             except KafkaError as error:
                 results.append(_Result(one, None, error.code))
                 urgent = True
                 continue
             size += len(fetched.records)
             urgent = urgent or fetched.diverging is not None
-            results.append(_Result(one, fetched, ErrorCode.none))
+            results.append(_Result(one, fetched, ErrorCode.none, leader))
         return results, size, urgent
 
-    def _read_one(self, one: _Wanted, fetcher: _Fetcher, budget: int, *, may_exceed: bool) -> Fetched:
-        leader = self._leader(one)
+    def _read_one(
+        self, leader: Leader, one: _Wanted, fetcher: _Fetcher, budget: int, *, may_exceed: bool
+    ) -> Fetched:
         leader.check_epoch(one.current_leader_epoch)
         if fetcher.is_follower:
             fetched = leader.fetch_for_follower(
@@ -142,15 +190,18 @@ class Fetch:
         return fetched
 
     def _leader(self, one: _Wanted) -> Leader:
-        if one.topic is None:
+        topic = one.topic
+        if one.topic_id is not None:
+            topic = self._replicas.topic_name(one.topic_id.bytes)
+        if topic is None:
             raise KafkaError(ErrorCode.unknown_topic_id, str(one.topic_id))
-        return self._replicas.leader_of(one.topic, one.partition)
+        return self._replicas.leader_of(topic, one.partition)
 
     async def _until_moved(self, results: list[_Result], fetcher: _Fetcher, deadline: float) -> None:
         """Waits until a partition moves in a way that this fetcher can see, or until the deadline."""
         loop = asyncio.get_running_loop()
         moved: asyncio.Future[None] = loop.create_future()
-        leaders = [self._leader(result.wanted) for result in results]
+        leaders = [result.leader for result in results if result.leader is not None]
         for leader in leaders:
             if fetcher.is_follower:
                 leader.wake_on_append(moved)
@@ -163,6 +214,22 @@ class Fetch:
             timer.cancel()
             for leader in leaders:
                 leader.forget_watcher(moved)
+
+
+def _forgotten(request: Any) -> list[_Key]:
+    return [
+        (topic.topic_id if hasattr(topic, "topic_id") else topic.topic, partition)
+        for topic in request.forgotten_topics_data
+        for partition in topic.partitions
+    ]
+
+
+def _is_news(session: FetchSession[_Key, _Wanted], result: _Result) -> bool:
+    """Records, an error, a divergence, or other offsets than the follower was last told."""
+    fetched = result.fetched
+    if fetched is None or fetched.records or fetched.diverging is not None:
+        return True
+    return session.told.get(result.wanted.key) != (fetched.high_watermark, fetched.log_start_offset)
 
 
 def _wake(moved: asyncio.Future[None]) -> None:
@@ -183,7 +250,7 @@ def _schema(version: int) -> Any:
     return load_payload_module(FETCH, version, EntityType.response)
 
 
-def _answer(context: RequestContext, error: ErrorCode, results: list[_Result]) -> Any:
+def _answer(context: RequestContext, error: ErrorCode, session_id: int, results: list[_Result]) -> Any:
     """Built by hand: this is the hottest message of a broker."""
     version = context.version
     schema = _schema(version)
@@ -198,7 +265,7 @@ def _answer(context: RequestContext, error: ErrorCode, results: list[_Result]) -
     if version < 7:
         return schema.FetchResponse(throttle_time=_NO_THROTTLE, responses=responses)
     return schema.FetchResponse(
-        throttle_time=_NO_THROTTLE, error_code=error, session_id=0, responses=responses
+        throttle_time=_NO_THROTTLE, error_code=error, session_id=session_id, responses=responses
     )
 
 
