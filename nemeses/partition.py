@@ -148,9 +148,10 @@ def _deaf_clients(aim: Aim) -> Fault:
 
 
 def _held_requests(aim: Aim) -> Fault:
-    """S11: what clients sent is delivered after they have given up on it and gone on."""
+    """S11: what clients sent is delivered after they have given up on it and gone on. Dropped packets are
+    sent again by each connection in its own time, so that an abandoned request may overtake its retry."""
     target = aim.rng.choice(("clients", "one-of(clients)"))
-    return _cut(aim, target, direction="out", how=aim.rng.choice(("hold", "drop")))
+    return _cut(aim, target, direction="out", how=draw(aim.rng, ((3, "drop"), (1, "hold"))))
 
 
 def _client_cut_off(aim: Aim) -> Fault:
