@@ -136,6 +136,7 @@ class Pipeline:
         """`fail` once the abort is acknowledged. The position in memory has passed the aborted inputs:
         without the rewind the next commit would skip them."""
         assert self._producer is not None and self._consumer is not None
+        transaction.abort_asked = True
         await self._producer.abort()
         retire = False
         if self._mode.rewind:
@@ -157,7 +158,7 @@ class Pipeline:
         if not transaction.begun:
             return fail(why, value=transaction.value, retire=True, **transaction.told("not-begun"))
         undecided = transaction.commit_asked and not isinstance(error, DefiniteFailure)
-        if undecided or isinstance(error, Fenced):
+        if undecided or transaction.abort_asked or isinstance(error, Fenced):
             return info(why, value=transaction.value, **transaction.told("unknown"))
         try:
             return await self._abort(transaction, why)
@@ -202,6 +203,7 @@ class _Transaction:
         self.resumed: list[tuple[TopicPartition, int]] | None = None
         self.begun = False
         self.commit_asked = False
+        self.abort_asked = False
         self.committed = False
         self.extra: dict[str, Any] = {}
 

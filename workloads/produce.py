@@ -90,7 +90,9 @@ class Produce:
 
     def final_generator(self, test: Test) -> Generator:
         limit_ms = float(test.config.get("final.timeout.ms", 120_000))
-        return ReadBack([str(p) for p in _partitions(test.config)], limit_ms=limit_ms * 0.9, stable_limit_ms=0)
+        return ReadBack(
+            [str(p) for p in _partitions(test.config)], limit_ms=limit_ms * 0.9, stable_limit_ms=0
+        )
 
 
 def _partitions(config: Mapping[str, Any]) -> list[TopicPartition]:
