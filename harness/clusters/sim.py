@@ -42,34 +42,26 @@ class SimClientHost:
             process = world.begin(self._host)
         task = world.spawn(process, coroutine)
         answer: asyncio.Future[T] = world.loop.create_future()
-        process.on_death = [tell for tell in process.on_death if not getattr(tell, "over", bool)()]
-        process.on_death.append(_Obituary(answer, self.name))
-        task.add_done_callback(lambda done: _hand_over(done, answer), context=world.loop.kernel.context)
-        answer.add_done_callback(
-            lambda cancelled: _pass_on_cancellation(cancelled, task), context=world.loop.kernel.context
-        )
+        kernel = world.loop.kernel.context
+
+        def died() -> None:
+            if not answer.done():
+                answer.set_exception(ConnectionAbortedError(f"the client process on {self.name} was killed"))
+
+        def answered(done: asyncio.Future[T]) -> None:
+            if died in process.on_death:
+                process.on_death.remove(died)
+            if done.cancelled() and not task.done():
+                task.cancel()
+
+        process.on_death.append(died)
+        task.add_done_callback(lambda done: _hand_over(done, answer), context=kernel)
+        answer.add_done_callback(answered, context=kernel)
         return answer
 
     async def kill(self) -> None:
         if self._host.process is not None:
             self._world.kill(self._host.process)
-
-
-class _Obituary:
-    """Tells the caller of `spawn` that the client process died."""
-
-    def __init__(self, answer: asyncio.Future[Any], host: str) -> None:
-        self._answer = answer
-        self._host = host
-
-    def over(self) -> bool:
-        return self._answer.done()
-
-    def __call__(self) -> None:
-        if not self._answer.done():
-            self._answer.set_exception(
-                ConnectionAbortedError(f"the client process on {self._host} was killed")
-            )
 
 
 def _hand_over(task: asyncio.Future[Any], answer: asyncio.Future[Any]) -> None:
@@ -85,11 +77,6 @@ def _hand_over(task: asyncio.Future[Any], answer: asyncio.Future[Any]) -> None:
         answer.set_exception(error)
     else:
         answer.set_result(task.result())
-
-
-def _pass_on_cancellation(answer: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
-    if answer.cancelled() and not task.done():
-        task.cancel()
 
 
 class SimCluster:

@@ -76,8 +76,12 @@ class Process:
         tasks = self.tasks
         tasks.append(task)
         if len(tasks) > self._prune_at:
-            self.tasks = [t for t in tasks if not t.done()]
-            self._prune_at = max(64, 2 * len(self.tasks))
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Forgets tasks that are done."""
+        self.tasks = [t for t in self.tasks if not t.done()]
+        self._prune_at = max(64, 2 * len(self.tasks))
 
 
 CURRENT: ContextVar[Process] = ContextVar("simulated process")

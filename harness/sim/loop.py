@@ -154,7 +154,12 @@ class SimLoop(RefusedLoopCalls):
             process = context.get(CURRENT, self.process)
         self._numbers = number = self._numbers + 1
         task: SimTask[T] = SimTask(
-            coro, number=number, loop=self, name=name or f"Task-{number}", context=context
+            coro,
+            number=number,
+            process=process,
+            loop=self,
+            name=name or f"Task-{number}",
+            context=context,
         )
         process.adopt(task)
         return task
@@ -272,6 +277,7 @@ class SimLoop(RefusedLoopCalls):
         self._gc_budget = self._gc_callbacks
         self._collections += 1
         self.process = self.kernel
+        self.before_collection()
         gc.collect(2 if self._collections % 50 == 0 else 1 if self._collections % 5 == 0 else 0)
 
     # failures
@@ -288,14 +294,23 @@ class SimLoop(RefusedLoopCalls):
         )
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        process = self.process
+        # A forgotten task is told of when it is collected, which may be in anybody's callback.
+        owner = context.get("future")
+        process = owner.process if isinstance(owner, SimTask) else self.process
         if self.ended or process.state == DEAD or isinstance(context.get("exception"), ProcessKilled):
             return
         handler = process.exception_handler
-        if handler is not None:
-            handler(self, context)
-        else:
-            self.default_exception_handler(context)
+        running, self.process = self.process, process
+        try:
+            if handler is not None:
+                handler(self, context)
+            else:
+                self.default_exception_handler(context)
+        finally:
+            self.process = running
+
+    def before_collection(self) -> None:
+        """Replaced by the world, which lets go of what is done."""
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Replaced by the cluster, which reports it as an event of the host."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from harness.sim.host import Process
 
 T = TypeVar("T")
 
@@ -19,14 +22,18 @@ class SimFuture(asyncio.Future[T]):
 
 
 class SimTask(asyncio.Task[T]):
-    """A task of a simulated loop."""
+    """A task of a simulated loop and of one process."""
 
-    __slots__ = ("number",)
+    __slots__ = ("number", "process")
     number: int
+    process: Process
 
-    def __init__(self, coro: Any, *, number: int, loop: Any, name: str, context: Any) -> None:
+    def __init__(
+        self, coro: Any, *, number: int, process: Process, loop: Any, name: str, context: Any
+    ) -> None:
         # First, because asyncio puts the task into a set while it is being made.
         self.number = number
+        self.process = process
         super().__init__(coro, loop=loop, name=name, context=context)
 
     def __hash__(self) -> int:

@@ -45,6 +45,7 @@ class World:
         if trace_path is not None:
             self.network.tracer = TraceWriter(trace_path, self.loop.trace, choices)
         self.harness = self.begin(self.host(HARNESS))
+        self.loop.before_collection = self._let_go  # type: ignore[method-assign]
 
     # hosts and processes
 
@@ -108,6 +109,11 @@ class World:
             loop.crash(error)
         finally:
             loop.process = process
+
+    def _let_go(self) -> None:
+        for process in self._processes:
+            if process.state != DEAD:
+                process.let_go()
 
     def _new_host(self, name: str, address: str) -> Host:
         clock = SimWallClock(lambda: self.loop.now_ns)
