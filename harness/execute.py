@@ -51,10 +51,18 @@ def execute(
 
 
 def carry_out(
-    plan: Plan, *, asked: Spec, root: Path | None, observe: Callable[[Live], None] | None = None
+    plan: Plan,
+    *,
+    asked: Spec,
+    root: Path | None,
+    observe: Callable[[Live], None] | None = None,
+    begun: Callable[[Path], None] | None = None,
 ) -> Outcome:
+    """`begun` is called with the run folder before anything runs."""
     started = time.monotonic()
     folder = None if root is None else store.create(root, plan.spec, plan.schedule)
+    if folder is not None and begun is not None:
+        begun(folder)
     recording, interrupt = Recording(), Interrupt()
     history = _run(plan, folder, recording, interrupt, observe)
     result = judge_run(

@@ -1,4 +1,4 @@
-"""The live line: simulated time, operations, active faults. Only on a terminal, on standard error.
+"""The live line: simulated time, operations, active faults, anomalies so far. Only on a terminal, on standard error.
 
 Written by hand instead of with a progress library: those draw from a thread, and a simulation has none.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
+from harness.cli.watch import Watcher
 from harness.runner import Live
 
 REDRAW_S = 0.1
@@ -25,12 +27,17 @@ class Progress:
         self._stream = stream or sys.stderr
         self._clock = clock
         self._next_s = 0.0
+        self._watcher: Watcher | None = None
         self.on = self._stream.isatty()
+
+    def begun(self, folder: Path) -> None:
+        if self.on:
+            self._watcher = Watcher(folder)
 
     def observe(self, live: Live) -> None:
         if self.on and self._clock() >= self._next_s:
             self._next_s = self._clock() + REDRAW_S
-            self.show(describe(live))
+            self.show(describe(live, 0 if self._watcher is None else self._watcher.anomalies()))
 
     def show(self, text: str) -> None:
         if self.on:
@@ -38,13 +45,20 @@ class Progress:
             self._stream.write(_CLEAR + text[: width - 1])
             self._stream.flush()
 
+    def end(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+        self.clear()
+
     def clear(self) -> None:
         if self.on:
             self._stream.write(_CLEAR)
             self._stream.flush()
 
 
-def describe(live: Live) -> str:
+def describe(live: Live, anomalies: int) -> str:
     ops = "  ".join(f"{count} {outcome}" for outcome, count in live.ops.items())
     faults = f"  ⚡ {', '.join(live.faults)}" if live.faults else ""
-    return f"{live.phase:<7} {live.now_ns / 1e9:6.1f} s  {ops}{faults}"
+    found = f"  ✗ {anomalies} anomalies" if anomalies else ""
+    return f"{live.phase:<7} {live.now_ns / 1e9:6.1f} s  {ops}{found}{faults}"

@@ -48,9 +48,9 @@ def command(run: Path, out: Path, as_json: bool) -> int:
     progress = Progress()
     progress.on = progress.on and not as_json
     try:
-        outcome = carry_out(plan, asked=spec, root=out, observe=progress.observe)
+        outcome = carry_out(plan, asked=spec, root=out, observe=progress.observe, begun=progress.begun)
     finally:
-        progress.clear()
+        progress.end()
     assert outcome.folder is not None
     report, failures = write_report(outcome.folder)
     for failure in outcome.cleanup + failures:

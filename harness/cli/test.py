@@ -144,9 +144,11 @@ def _one(spec: Spec, out: Path, expect: tuple[str, ...], as_json: bool) -> int:
     progress = Progress()
     progress.on = progress.on and not as_json
     try:
-        outcome = carry_out(resolve(spec), asked=spec, root=out, observe=progress.observe)
+        outcome = carry_out(
+            resolve(spec), asked=spec, root=out, observe=progress.observe, begun=progress.begun
+        )
     finally:
-        progress.clear()
+        progress.end()
     assert outcome.folder is not None
     report, failures = write_report(outcome.folder)
     for failure in outcome.cleanup + failures:

@@ -287,6 +287,40 @@ def test_ctrl_c_ends_a_run_early_and_judges_it(out: Path) -> None:
     assert '"f":"read"' in (out / "latest" / "history.jsonl").read_text().splitlines()[-1]
 
 
+def test_ctrl_c_twice_stops_at_once_and_still_judges(out: Path) -> None:
+    words = ("test", *TOY, "--time-limit", "30m", "--set", "bag.mischief=spin")
+    running = process(*words, "--concurrency", "1", "--out", out, "--json")
+    wait_for_lines(out, 300)
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    running.send_signal(signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130, stderr
+    [run] = json.loads(stdout)["runs"]
+    assert run["verdict"] == "unknown"
+    assert "interrupted twice" in run["reason"]
+    assert run["ops"]["ok"] > 100
+
+
+def test_ctrl_c_ends_a_campaign_and_keeps_what_is_done(out: Path) -> None:
+    words = ("test", *TOY, "--time-limit", "10m", "--runs", "40", "--cores", "1", "--out", out, "--json")
+    running = process(*words)
+    folder = wait_for_lines(out, 2_000)
+    for worker in children(running.pid):
+        os.kill(worker, signal.SIGINT)
+    running.send_signal(signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130, stderr
+    told = json.loads(stdout)
+    assert str(folder) in [run["dir"] for run in told["runs"]]
+    assert len(told["runs"]) < 5
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
 def test_kill_9_loses_no_line_and_check_judges_what_is_there(out: Path) -> None:
     words = ("test", *TOY, "--time-limit", "30m", "--nemesis", "toy-kill", "--out", out)
     running = process(*words)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -184,6 +185,8 @@ class BagClient:
 
     async def invoke(self, op: Invocation) -> Completion:
         if op.f == "read":
+            while self._mischief == "spin":
+                time.monotonic()
             return ok([int(n) for n in (await self._bag.ask("all")).split()])
         self._adds += 1
         if self._adds % 3 == 0:
@@ -215,7 +218,7 @@ class BagWorkload:
             default="none",
             doc="what goes wrong in a client",
             scope="workload",
-            choices=("none", "refused", "lost", "hang", "bug", "retire", "generator", "setup"),
+            choices=("none", "refused", "lost", "hang", "bug", "retire", "generator", "setup", "spin"),
         ),
     )
     checkers: tuple[str, ...] = ("bag-set",)
