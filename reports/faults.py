@@ -11,6 +11,8 @@ from harness.ops import Op
 from harness.schedule import KINDS, UNDO
 from reports.operations import shorten
 
+ARMED = "crash-at"
+"""Waits for a node to reach a step; the crash that follows is a fault of its own, of the same position."""
 _UNDOING = frozenset(UNDO.values())
 
 
@@ -51,6 +53,8 @@ def bands(faults: Iterable[Op], end_us: int) -> list[Band]:
             continue
         key = (position, op.f)
         if op.type == "invoke":
+            if (position, ARMED) in active:
+                active.pop((position, ARMED)).end = time
             band = _opened(op, position, value, time, end_us)
             found.append(band)
             active[key] = band

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.node import NodeEvent
-from reports.faults import Band
+from reports.faults import ARMED, Band
 
 MOST_MARKS = 2_000
 INTERNAL = "__"
@@ -21,6 +21,9 @@ INTERNAL = "__"
 
 TOLD_BY_SEGMENTS = frozenset({"leader-elected", "isr-shrunk", "isr-expanded", "follower"})
 """What a broker says when it learns of a change that the controller has reported already."""
+
+
+MINOR = frozenset({"txn-state", "txn-aborted", "group-generation", "producer-id", "broker-started"})
 
 
 class Segment(msgspec.Struct):
@@ -38,9 +41,11 @@ class Segment(msgspec.Struct):
 
 
 class Mark(msgspec.Struct):
+    """Something that happened. `minor`: one of many that say little on their own."""
+
     time: int
-    kind: str
     text: str
+    minor: bool = False
 
 
 class Lane(msgspec.Struct):
@@ -91,12 +96,12 @@ def lanes(
                 _switch(made.lane("coordinators", name), Segment(time, end_us, event.node, text, why=why))
             case "broker-fenced" | "broker-unfenced":
                 broker = str(event.fields.get("broker", event.node))
-                made.lane("nodes", broker).marks.append(Mark(time, event.kind, _told(event)))
+                made.lane("nodes", broker).marks.append(Mark(time, _told(event)))
             case kind if kind in TOLD_BY_SEGMENTS:
                 continue
             case _:
                 if marks < MOST_MARKS:
-                    _place(made, event).marks.append(Mark(time, event.kind, _told(event)))
+                    _place(made, event).marks.append(Mark(time, _told(event), event.kind in MINOR))
                     marks += 1
     for lane in made.by_name.values():
         _close(lane, end_us)
@@ -114,7 +119,7 @@ def _partition(made: _Lanes, event: NodeEvent, time: int) -> None:
     reason = str(fields.get("reason", ""))
     _switch(lane, Segment(time, -1, who, text, note=" ".join(isr), weak=len(isr) < widest, why=reason))
     if "unclean" in reason:
-        lane.marks.append(Mark(time, "unclean-elected", f"{who} elected uncleanly"))
+        lane.marks.append(Mark(time, f"{who} elected uncleanly"))
 
 
 def _switch(lane: Lane, segment: Segment) -> None:
@@ -137,7 +142,7 @@ def _down_times(made: _Lanes, bands: Iterable[Band], nodes: set[str]) -> None:
     """When a node was down, stalled or cut off, from the faults that hit it."""
     words = {"kill": "down", "power": "no power", "pause": "stalled", "partition": "cut", "slow": "slow"}
     for band in bands:
-        if band.outcome != "ok":
+        if band.outcome != "ok" or band.kind == ARMED:
             continue
         for target in band.targets:
             if target in nodes:

@@ -71,10 +71,13 @@ def is_sweep(operation: Operation) -> bool:
     return operation.outcome == "ok" and _went(operation) is not None
 
 
-def strip(proving: Sequence[Operation], sweeps: Sequence[Operation] = ()) -> Strip | None:
+def strip(
+    proving: Sequence[Operation], sweeps: Sequence[Operation] = (), where: str | None = None
+) -> Strip | None:
     """None where there are not two rows to compare. `sweeps`: reads of the run that went from one offset to
-    another; those that pass the offsets in question are shown beside the witnesses."""
-    partition, focus = _focus([list(records(o)) for o in proving[:MOST_OPS]])
+    another; those that pass the offsets in question are shown beside the witnesses. `where`: the partition, where
+    the anomaly names one."""
+    partition, focus = _focus([list(records(o)) for o in proving[:MOST_OPS]], where)
     if partition is None or not focus:
         return None
     low, high = max(0, min(focus) - AROUND), max(focus) + AROUND
@@ -155,7 +158,7 @@ def _went(operation: Operation) -> tuple[int, int] | None:
     return (start, end) if isinstance(start, int) and isinstance(end, int) else None
 
 
-def _focus(found: Sequence[Sequence[Seen]]) -> tuple[str | None, set[int]]:
+def _focus(found: Sequence[Sequence[Seen]], where: str | None) -> tuple[str | None, set[int]]:
     """The partition and offsets in question: those of the operations that are about few records, and those
     at which two operations disagree."""
     about = [s for records in found if len(records) <= FEW for s in records]
@@ -164,12 +167,10 @@ def _focus(found: Sequence[Sequence[Seen]]) -> tuple[str | None, set[int]]:
         for s in records:
             values.setdefault((s.partition, s.offset), set()).add(s.value)
     disputed = [key for key, different in values.items() if len(different) > 1]
-    if disputed:
-        partition = disputed[0][0]
-    elif about:
-        partition = about[0].partition
-    else:
+    candidates = [p for p, _ in disputed] + [s.partition for s in about]
+    if not candidates:
         return None, set()
+    partition = where if where in candidates else candidates[0]
     offsets = {o for p, o in disputed if p == partition} | {
         s.offset for s in about if s.partition == partition
     }

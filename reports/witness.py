@@ -161,13 +161,14 @@ def witness(number: int, anomaly: Mapping[str, Any], shown: Evidence) -> Witness
         o for o in proving if o.invoke.index in told or (o.completion and o.completion.index in told)
     ]
     start, end = window([s.time for s in story] or [0])
+    where = None if anomaly.get("where") is None else str(anomaly["where"])
     data = anomaly.get("data")
     return Witness(
         number=number,
         name=str(anomaly.get("name", "?")),
         summary=str(anomaly.get("summary", "")),
         blame=str(anomaly.get("blame", "")),
-        where=None if anomaly.get("where") is None else str(anomaly["where"]),
+        where=where,
         affected=_whole(anomaly.get("affected")) or 1,
         out_of=_whole(anomaly.get("out_of")),
         allowed=bool(anomaly.get("allowed")),
@@ -178,7 +179,7 @@ def witness(number: int, anomaly: Mapping[str, Any], shown: Evidence) -> Witness
         start=start,
         end=end,
         diagram=diagram(story, spoken_of, active),
-        strip=strip(proving, shown.sweeps),
+        strip=strip(proving, shown.sweeps, where),
         data=shorten(msgspec.json.format(msgspec.json.encode(data), indent=2).decode(), 20_000)
         if data
         else None,

@@ -37,7 +37,7 @@ function shade(u) {
   ctx.beginPath(); ctx.rect(left, top, width, height); ctx.clip();
   ctx.fillStyle = colour["fault-fill"];
   for (const band of raw.bands) {
-    if (band.outcome === "fail") continue;
+    if (band.outcome === "fail" || band.kind === "crash-at") continue;
     const x1 = u.valToPos(seconds(band.start), "x", true), x2 = u.valToPos(seconds(band.end), "x", true);
     ctx.fillRect(x1, top, Math.max(ratio, x2 - x1), height);
   }

@@ -163,12 +163,13 @@ function paintLane(ctx, lane, y) {
     ctx.fillStyle = segment.who ? colour["on-who"] : colour.text;
     ctx.fillText(text, x + 6, top + high / 2 - (identity && segment.weak ? 1 : 0));
   }
-  ctx.fillStyle = colour.text;
   let last = -9;
   for (const mark of lane.marks) {
     const x = xOf(seconds(mark.time));
     if (x < gutter() || x > gutter() + plotWidth() || x - last < 2) continue;
     last = x;
+    if (mark.minor) { ctx.fillStyle = colour.muted; ctx.fillRect(x - 0.5, y + 2, 1, 5); continue; }
+    ctx.fillStyle = colour.text;
     ctx.beginPath(); ctx.moveTo(x - 4, y + 1); ctx.lineTo(x + 4, y + 1); ctx.lineTo(x, y + 8); ctx.closePath(); ctx.fill();
   }
 }
