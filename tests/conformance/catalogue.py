@@ -75,6 +75,7 @@ THEMES = (
     Theme(transactions_of_older_clients, transaction_version=1),
     Theme(newer_clients_on_version_1, transaction_version=1),
     Theme(transactional_offsets),
+    Theme(transactional_offsets, transaction_version=1),
     Theme(groups),
     Theme(rebalances),
 )

@@ -163,6 +163,49 @@ async def of_older_clients(kafka: Session) -> Answer:
     return answers
 
 
+async def after_a_refusal_of_older_clients(kafka: Session) -> Answer:
+    """The next transaction, under the same epoch, commits what was refused before."""
+    topic, group, name = await kafka.create_topic("t"), kafka.own("g"), kafka.own("x")
+    producer, _ = await init(kafka, version=4)
+    answers: Answer = {
+        "add": await add_offsets(kafka, name, producer, group),
+        "refused": await txn_offset_commit(
+            kafka, name, producer, group, topic, 4, generation=3, member="stranger"
+        ),
+    }
+    _, answers["abort"] = await end(kafka, producer, commit=False, version=3)
+
+    async def added() -> Answer | None:
+        answer = await add_offsets(kafka, name, producer, group)
+        return None if answer["error_code"] == "concurrent_transactions" else answer
+
+    answers["add again"] = await settled(added, "the transaction before never ends")
+    answers["sent"] = await txn_offset_commit(kafka, name, producer, group, topic, 5)
+    _, answers["commit"] = await end(kafka, producer, commit=True, version=3)
+    answers["committed"] = await _stable_offsets(kafka, group, topic)
+    return answers
+
+
+async def after_a_refusal(kafka: Session) -> Answer:
+    topic, group, name = await kafka.create_topic("t"), kafka.own("g"), kafka.own("x")
+    producer, _ = await init(kafka)
+    answers: Answer = {
+        "refused": await txn_offset_commit(
+            kafka, name, producer, group, topic, 4, version=5, generation=3, member="stranger"
+        )
+    }
+    following, answers["abort"] = await end(kafka, producer, commit=False)
+
+    async def sent() -> Answer | None:
+        answer = await txn_offset_commit(kafka, name, following, group, topic, 5, version=5)
+        return None if answer["error_code"] == "concurrent_transactions" else answer
+
+    answers["sent"] = await settled(sent, "the transaction before never ends")
+    _, answers["commit"] = await end(kafka, following, commit=True)
+    answers["committed"] = await _stable_offsets(kafka, group, topic)
+    return answers
+
+
 async def _stable_offsets(kafka: Session, group: str, topic: str) -> Answer:
     async def attempt() -> Answer | None:
         answer = await offset_fetch(kafka, group, {topic: [0]}, stable=True)
