@@ -76,7 +76,8 @@ REFUSED: Final = {
 NOT_COVERED: Final = {
     "datetime.datetime.now": "a type of C that cannot be replaced; use the wall clock of the environment",
     "C extensions": "those that ask the operating system themselves",
-    "object identity": "sets and dicts ordered by id(); a lint keeps them out of our own code",
+    "object identity": "sets whose order depends on id(), that is on an address; before Python 3.12 also "
+    "hash(None), and with it a set of tuples that hold None",
     "PYTHONHASHSEED": "sets of strings in third-party code; the command line pins it to 0",
     "reading files": "open() for reading stays real: lazy imports and tracebacks need it",
     "asyncio.Future() made by hand": "hashes by identity; loop.create_future() does not",

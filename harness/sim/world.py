@@ -150,7 +150,6 @@ class World:
     def _own_runtime(self) -> Iterator[None]:
         """The collector runs only when the loop says so, and sees only what this run makes."""
         was_enabled = gc.isenabled()
-        gc.collect()
         gc.disable()
         gc.freeze()
         hooks = sys.get_asyncgen_hooks()

@@ -259,7 +259,7 @@ async def _apply(disk: SimDisk, step: Step) -> None:
             await disk.fsync(name)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(STEPS)
 def test_the_disk_is_the_plain_one(steps: list[Step]) -> None:
     async def use(disk: SimDisk, cluster: SimCluster) -> None:
