@@ -123,7 +123,7 @@ def test_hypothesis_shrinks_a_schedule_to_its_simplest_form() -> None:
     rings = [f for f in schedule.faults if f.params["shape"] == "ring"]
     assert len(rings) == 1
     assert rings[0].params["how"] == "drop"
-    assert {f.selector for f in schedule.faults} <= {"all", "leader(input/0)", "clients"}
+    assert rings[0].duration_ms == 4_000, "the shortest that a partition draws"
 
 
 def _runs(name: str, config: dict[str, Any] | None = None, count: int = 200) -> list[Schedule]:
