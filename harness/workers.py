@@ -102,7 +102,11 @@ class Worker:
     async def _open(self) -> Client | None:
         """A client that cannot connect is no operation: None, after its host was cleared for the next try."""
         client = self._workload.client(self._test, self._slot, self._process, self._host.name)
-        error = await self._wait(self._host.spawn(client.open()), self._op_timeout_ms)
+        try:
+            error = await self._wait(self._host.spawn(client.open()), self._op_timeout_ms)
+        except asyncio.CancelledError:
+            await self._host.kill()
+            raise
         if error is None:
             return client
         if isinstance(error, BUGS):
@@ -117,7 +121,13 @@ class Worker:
                 self._process, "invoke", op.f, key=op.key, value=op.value, extra=op.extra or None
             )
             future = self._host.spawn(client.invoke(op))
-            error = await self._wait(future, op.timeout_ms or self._op_timeout_ms)
+            try:
+                error = await self._wait(future, op.timeout_ms or self._op_timeout_ms)
+            except asyncio.CancelledError:
+                # The phase would wait no longer; a process with an open operation must not act again.
+                self._writer.append(self._process, "info", op.f, key=op.key, error="phase ended")
+                await self._retire()
+                raise
             completion = self._completion(future, error, op)
             self._writer.append(
                 self._process,

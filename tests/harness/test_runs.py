@@ -146,6 +146,24 @@ def test_a_final_phase_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
     assert "the final phase was not over after 3 s" in (result.reason or "")
 
 
+def test_an_operation_that_outlasts_its_phase_is_info_and_its_process_never_acts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import toy_bag
+
+    from harness.generators import Repeat
+    from harness.workload import Invocation
+
+    def patient(self: object, test: object) -> Repeat:
+        return Repeat(lambda context: Invocation(f="add", value=1, timeout_ms=600_000))
+
+    monkeypatch.setattr(toy_bag.BagWorkload, "generator", patient)
+    _, ops = mischief(tmp_path, "hang", **{"op.timeout.ms": "500"})
+    ended = [op.process for op in ops if op.error == "phase ended"]
+    assert ended == [0, 1] or ended == [1, 0]
+    assert {op.process for op in ops if op.f == "read"} == {2, 3}
+
+
 def broken_for_good(selector: str) -> Schedule:
     return Schedule((Fault(at_ms=1_000, kind="kill", selector=selector),))
 
