@@ -6,7 +6,8 @@ Each scenario gets a function that makes the client of one host (`systems.kafka`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from harness.capabilities import Consumer, DefiniteFailure, Fenced, Log, Record,
 from .session import settled
 
 Clients = Callable[[str], Log]
-Scenario = Callable[[Clients], Awaitable[None]]
+Scenario = Callable[[Clients], Coroutine[Any, Any, None]]
 
 
 async def committed_is_seen_and_aborted_is_not(clients: Clients) -> None:

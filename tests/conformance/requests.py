@@ -24,6 +24,8 @@ ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 24, 25, 
 LATEST, EARLIEST, MAX_TIMESTAMP = -1, -2, -3
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 
+NO_SESSION = (0, -1)
+
 _INDEXES = ("index", "partition_index", "partition")
 
 
@@ -71,8 +73,10 @@ async def fetch(
     node: int | None = None,
     max_wait_ms: int = 0,
     partition_max_bytes: int = 1_000_000,
+    session: tuple[int, int] = NO_SESSION,
+    lane: str = "",
 ) -> Answer:
-    """A consumer's fetch (v12) without a session."""
+    """A consumer's fetch (v12); `session` is (id, epoch)."""
     wanted = {
         "partition": partition,
         "current_leader_epoch": leader_epoch,
@@ -85,7 +89,8 @@ async def fetch(
         await kafka.leader(topic) if node is None else node,
         FETCH,
         12,
-        **_fetch_fields(max_wait_ms, isolation),
+        lane=lane,
+        **_fetch_fields(max_wait_ms, isolation, session),
         replica_id=-1,
         topics=[{"topic": topic, "partitions": [wanted]}],
     )
@@ -120,14 +125,14 @@ async def topic_id(kafka: Session, topic: str) -> uuid.UUID:
     )
 
 
-def _fetch_fields(max_wait_ms: int, isolation: int) -> dict[str, Any]:
+def _fetch_fields(max_wait_ms: int, isolation: int, session: tuple[int, int] = NO_SESSION) -> dict[str, Any]:
     return {
         "max_wait": _ms(max_wait_ms),
         "min_bytes": 1,
         "max_bytes": 10_000_000,
         "isolation_level": isolation,
-        "session_id": 0,
-        "session_epoch": -1,
+        "session_id": session[0],
+        "session_epoch": session[1],
         "forgotten_topics_data": [],
         "rack_id": "",
     }
@@ -189,18 +194,18 @@ async def init_producer_id(
     version: int = 4,
     current: Producer | None = None,
     timeout_ms: int = 60_000,
+    node: int | None = None,
 ) -> tuple[Producer, Answer]:
     """The producer in its raw ids, for further requests, and the plain answer. Asks again while the node
     has no block of ids yet."""
-    if transactional_id:
+    if node is None and transactional_id:
         node = await kafka.coordinator(transactional_id, TRANSACTION)
-    else:
-        node = kafka.any_node
+    asked = kafka.any_node if node is None else node
     id_, epoch = current or (-1, -1)
 
     async def attempt() -> Any:
         answer = await kafka.ask(
-            node,
+            asked,
             INIT_PRODUCER_ID,
             version,
             transactional_id=transactional_id,
@@ -248,11 +253,17 @@ async def add_offsets(kafka: Session, transactional_id: str, producer: Producer,
 
 
 async def end_txn(
-    kafka: Session, transactional_id: str, producer: Producer, *, commit: bool, version: int
+    kafka: Session,
+    transactional_id: str,
+    producer: Producer,
+    *,
+    commit: bool,
+    version: int,
+    node: int | None = None,
 ) -> tuple[Producer, Answer]:
     """The producer for the next transaction (its epoch raised by v5) and the plain answer."""
     answer = await kafka.ask(
-        await kafka.coordinator(transactional_id, TRANSACTION),
+        await kafka.coordinator(transactional_id, TRANSACTION) if node is None else node,
         END_TXN,
         version,
         transactional_id=transactional_id,
@@ -304,6 +315,7 @@ async def offset_commit(
     *,
     generation: int = -1,
     member: str = "",
+    metadata: str = "",
     node: int | None = None,
     lane: str = "",
 ) -> Answer:
@@ -316,7 +328,7 @@ async def offset_commit(
         generation_id_or_member_epoch=generation,
         member_id=member,
         group_instance_id=None,
-        topics=[_offset_to_commit(topic, offset)],
+        topics=[_offset_to_commit(topic, offset, metadata)],
     )
     return _single(kafka, answer, "topics", "partitions")
 
@@ -348,11 +360,12 @@ async def join(
     protocol_type: str = "consumer",
     session_timeout_ms: int = 30_000,
     rebalance_timeout_ms: int = 10_000,
+    node: int | None = None,
     lane: str = "",
 ) -> tuple[Any, Answer]:
     """The raw response, for its member id and generation, and the plain answer."""
     answer = await kafka.ask(
-        await kafka.coordinator(group, GROUP),
+        await kafka.coordinator(group, GROUP) if node is None else node,
         JOIN_GROUP,
         version,
         lane=lane,
@@ -426,12 +439,12 @@ async def leave(kafka: Session, group: str, member: str, *, version: int = 3, la
     return dict(kafka.plain(answer))
 
 
-def _offset_to_commit(topic: str, offset: int) -> dict[str, Any]:
+def _offset_to_commit(topic: str, offset: int, metadata: str = "") -> dict[str, Any]:
     wanted = {
         "partition_index": 0,
         "committed_offset": offset,
         "committed_leader_epoch": -1,
-        "committed_metadata": "",
+        "committed_metadata": metadata,
     }
     return {"name": topic, "partitions": [wanted]}
 

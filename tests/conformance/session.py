@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from kio.schema.errors import ErrorCode
@@ -113,15 +114,15 @@ class Session:
         return found
 
     async def leader(self, topic: str, partition: int = 0) -> int:
-        return (await self._partition(topic, partition)).leader_id
+        return int((await self._partition(topic, partition)).leader_id)
 
     async def follower(self, topic: str, partition: int = 0) -> int:
         """A node that does not lead the partition."""
         found = await self._partition(topic, partition)
-        return min(node for node in found.replica_nodes if node != found.leader_id)
+        return min(int(node) for node in found.replica_nodes if node != found.leader_id)
 
     async def leader_epoch(self, topic: str, partition: int = 0) -> int:
-        return (await self._partition(topic, partition)).leader_epoch
+        return int((await self._partition(topic, partition)).leader_epoch)
 
     async def _partition(self, topic: str, partition: int) -> Any:
         async def led() -> Any:
@@ -153,7 +154,12 @@ class Session:
     async def _probe_coordinator(self, node: int, name: str, kind: int) -> Any:
         """A request of somebody whom no coordinator knows."""
         if kind == GROUP:
-            stranger = {"group_id": name, "generation_id": 1, "member_id": "probe", "group_instance_id": None}
+            stranger: dict[str, Any] = {
+                "group_id": name,
+                "generation_id": 1,
+                "member_id": "probe",
+                "group_instance_id": None,
+            }
             return await self.ask(node, HEARTBEAT, 3, **stranger)
         stranger = {"transactional_id": name, "producer_id": 4_000_000_000, "producer_epoch": 0}
         return await self.ask(node, END_TXN, 1, **stranger, committed=False)
@@ -183,7 +189,8 @@ class Session:
         if created.error_code not in (ErrorCode.none, ErrorCode.topic_already_exists):
             raise RuntimeError(f"cannot create {topic}: {created.error_code.name}: {created.error_message}")
         for partition in range(partitions):
-            await settled(lambda p=partition: self._known_everywhere(topic, p), f"{topic} does not come up")
+            known = partial(self._known_everywhere, topic, partition)
+            await settled(known, f"{topic} does not come up")
         return topic
 
     async def _known_everywhere(self, topic: str, partition: int) -> bool | None:

@@ -19,7 +19,7 @@ from .simulated_broker import CLIENTS, simulated
 
 
 def name(value: object) -> str | None:
-    return value.__name__ if callable(value) else None
+    return getattr(value, "__name__", None)
 
 
 @pytest.mark.parametrize("transaction_version", [1, 2])

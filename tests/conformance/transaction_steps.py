@@ -6,6 +6,8 @@ from .batches import Producer, batch
 from .requests import READ_COMMITTED, end_txn, fetch, init_producer_id, produce
 from .session import Answer, Session, settled
 
+_STILL_ENDING = ("concurrent_transactions", "not_enough_replicas")
+
 
 async def init(
     kafka: Session, *, current: Producer | None = None, version: int = 5
@@ -29,8 +31,8 @@ async def send(
     partition: int = 0,
     version: int = 12,
 ) -> Answer:
-    """A transactional record. While the coordinator still completes the transaction before, it is refused:
-    then again."""
+    """A transactional record. While the coordinator still completes the transaction before, it is refused
+    with one of two retriable errors, as it happens: then again."""
     records = batch(value, producer=producer, sequence=sequence, transactional=True)
     node = await kafka.leader(topic, partition)
 
@@ -44,7 +46,7 @@ async def send(
             partition=partition,
             node=node,
         )
-        return None if answer["error_code"] == "concurrent_transactions" else answer
+        return None if answer["error_code"] in _STILL_ENDING else answer
 
     return dict(await settled(attempt, "the transaction before never ends"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..batches import Producer, batch
-from ..requests import READ_COMMITTED, fetch, init_producer_id, produce
+from ..requests import READ_COMMITTED, end_txn, fetch, init_producer_id, produce
 from ..session import TRANSACTION, Answer, Session
 from ..transaction_steps import end, init, send, stable
 
@@ -137,3 +137,14 @@ async def no_name(kafka: Session) -> Answer:
     await kafka.coordinator(kafka.own("x"), TRANSACTION)
     _, answer = await init_producer_id(kafka, "", version=5)
     return {"drawn": answer}
+
+
+async def the_wrong_node(kafka: Session) -> Answer:
+    name = kafka.own("x")
+    producer, _ = await init(kafka)
+    coordinator = await kafka.coordinator(name, TRANSACTION)
+    other = min(node for node in kafka.nodes if node != coordinator)
+    return {
+        "init": (await init_producer_id(kafka, name, node=other))[1],
+        "end": (await end_txn(kafka, name, producer, commit=True, version=5, node=other))[1],
+    }

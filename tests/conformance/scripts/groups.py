@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..requests import heartbeat, join, leave, offset_commit, offset_fetch, sync
+from ..requests import OFFSET_FETCH, heartbeat, join, leave, offset_commit, offset_fetch, sync
 from ..session import GROUP, Answer, Session
 
 
@@ -22,7 +22,6 @@ async def joining_wrongly(kafka: Session) -> Answer:
     group = kafka.own("g")
     member = await _lone_member(kafka, group)
     return {
-        "no group id": (await join(kafka, ""))[1],
         "no protocols": (await join(kafka, kafka.own("h"), protocols=[]))[1],
         "no protocol type": (await join(kafka, kafka.own("h"), protocol_type=""))[1],
         "a stranger": (await join(kafka, group, "stranger"))[1],
@@ -32,6 +31,10 @@ async def joining_wrongly(kafka: Session) -> Answer:
         "a session of a day": (await join(kafka, kafka.own("h"), session_timeout_ms=86_400_000))[1],
         "still well": await heartbeat(kafka, group, member, 1),
     }
+
+
+async def no_group_id(kafka: Session) -> Answer:
+    return {"join": (await join(kafka, "", node=await kafka.coordinator(kafka.own("g"), GROUP)))[1]}
 
 
 async def a_lone_member(kafka: Session) -> Answer:
@@ -122,6 +125,29 @@ async def commits_without_members(kafka: Session) -> Answer:
         "second": await offset_commit(kafka, group, topic, 9),
         "committed": await offset_fetch(kafka, group, {topic: [0]}, stable=True),
         "unknown topic": await offset_commit(kafka, group, kafka.own("x"), 6),
+    }
+
+
+async def several_groups_at_once(kafka: Session) -> Answer:
+    """OffsetFetch from version 8 on."""
+    topic, group = await kafka.create_topic("t"), kafka.own("g")
+    await offset_commit(kafka, group, topic, 5)
+    wanted = {"name": topic, "partition_indexes": [0]}
+    answer = await kafka.ask(
+        await kafka.coordinator(group, GROUP),
+        OFFSET_FETCH,
+        8,
+        groups=[{"group_id": group, "topics": [wanted]}, {"group_id": group, "topics": None}],
+        require_stable=True,
+    )
+    return {"groups": kafka.plain(answer.groups)}
+
+
+async def long_metadata(kafka: Session) -> Answer:
+    topic, group = await kafka.create_topic("t"), kafka.own("g")
+    return {
+        "4096 bytes": await offset_commit(kafka, group, topic, 5, metadata="x" * 4096),
+        "4097 bytes": await offset_commit(kafka, group, topic, 6, metadata="x" * 4097),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 from ..batches import FIRST_TIMESTAMP_MS, batch
@@ -122,4 +123,33 @@ async def offsets_by_time(kafka: Session) -> Answer:
             "the last": 4000,
             "after the last": 4001,
         }.items()
+    }
+
+
+async def waiting_for_records(kafka: Session) -> Answer:
+    """A fetch at the end is held until there is something, or its time is over."""
+    topic = await kafka.create_topic("t")
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    empty = await fetch(kafka, topic, 0, max_wait_ms=400)
+    waited = loop.time() - began
+    began = loop.time()
+    held = asyncio.ensure_future(fetch(kafka, topic, 0, max_wait_ms=10_000, lane="held"))
+    await asyncio.sleep(0.2)
+    await produce(kafka, topic, batch("a"))
+    return {
+        "nothing": empty,
+        "waited": waited >= 0.39,
+        "something": await held,
+        "at once": loop.time() - began < 5,
+    }
+
+
+async def sessions(kafka: Session) -> Answer:
+    """A server may decline a session, but must know which ones it gave (KIP-227)."""
+    topic = await _five_records(kafka)
+    return {
+        "a new one": await fetch(kafka, topic, 4, session=(0, 0)),
+        "unknown": await fetch(kafka, topic, 4, session=(4711, 1)),
+        "closing an unknown one": await fetch(kafka, topic, 4, session=(4711, -1)),
     }

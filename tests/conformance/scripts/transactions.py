@@ -128,6 +128,37 @@ async def a_transaction_that_begins_inside_the_sequence(kafka: Session) -> Answe
     }
 
 
+async def a_plain_record_in_between(kafka: Session) -> Answer:
+    """A producer with an open transaction may not write beside it."""
+    topic = await kafka.create_topic("t")
+    producer, _ = await init(kafka)
+    await send(kafka, topic, "a", producer, 0)
+    plain = batch("plain", producer=producer, sequence=1)
+    return {
+        "plain": await produce(kafka, topic, plain, version=12),
+        "transactional": await send(kafka, topic, "b", producer, 1),
+        "end": (await end(kafka, producer, commit=True))[1],
+        "log": await stable(kafka, topic),
+    }
+
+
+async def a_partition_without_records(kafka: Session) -> Answer:
+    """Added, refused, ended; the next transaction is not touched by the marker it left."""
+    topic = await kafka.create_topic("t")
+    producer, _ = await init(kafka)
+    refused = await send(kafka, topic, "a", producer, 4)
+    following, ended = await end(kafka, producer, commit=False)
+    sent = await send(kafka, topic, "b", following, 0)
+    _, last = await end(kafka, following, commit=True)
+    return {
+        "refused": refused,
+        "abort": ended,
+        "sent": sent,
+        "commit": last,
+        "log": await stable(kafka, topic),
+    }
+
+
 async def timeouts(kafka: Session) -> Answer:
     """A transaction older than its time-out is aborted, and its producer's epoch is spent."""
     topic = await kafka.create_topic("t")

@@ -135,6 +135,19 @@ async def ends_of_every_version(kafka: Session) -> Answer:
     return answers
 
 
+async def a_partition_without_records(kafka: Session) -> Answer:
+    """Its marker must not be taken for that of the next transaction, which has the same epoch."""
+    topic = await kafka.create_topic("t")
+    producer, _ = await init(kafka, version=4)
+    answers: Answer = {"add": await _add(kafka, producer, topic)}
+    _, answers["abort"] = await end(kafka, producer, commit=False, version=END_TXN)
+    answers["add again"] = await _add(kafka, producer, topic)
+    answers["send"] = await send(kafka, topic, "a", producer, 0, version=PRODUCE)
+    _, answers["commit"] = await end(kafka, producer, commit=True, version=END_TXN)
+    answers["log"] = await stable(kafka, topic)
+    return answers
+
+
 async def an_open_one_that_is_read(kafka: Session) -> Answer:
     topic = await kafka.create_topic("t")
     producer, _ = await init(kafka, version=4)
