@@ -114,7 +114,7 @@ def test_a_commit_survives_its_coordinator(step: str, version: int) -> None:
         await sim.on("k1", client())
         # The answer comes with the decision; the markers may take until another coordinator is there.
         async with asyncio.timeout(60):
-            while len(values := await sim.on("k2", read_all(sim.log("k2"), "output"))) < 4:
+            while len(values := await sim.on("k2", read_all(sim.log("k2"), "output"))) < 4:  # noqa: ASYNC110
                 await asyncio.sleep(0.5)
         return values, killed
 
