@@ -9,6 +9,7 @@ from systems.broker.internal_topics import InternalTopics
 from systems.broker.producer_ids import ProducerIds
 from systems.broker.transactions.coordinator import TransactionCoordinator
 from systems.broker.transactions.markers import MarkerReceiver, MarkerSender
+from systems.broker.transactions.requests import TransactionRequests
 
 
 def coordinator_services(broker: Broker) -> tuple[Service, ...]:
@@ -19,5 +20,7 @@ def coordinator_services(broker: Broker) -> tuple[Service, ...]:
         FindCoordinator(broker, topics),
         groups,
         MarkerReceiver(broker, groups),
-        TransactionCoordinator(broker, topics, ProducerIds(broker), MarkerSender(broker)),
+        TransactionRequests(
+            broker, TransactionCoordinator(broker, topics, ProducerIds(broker), MarkerSender(broker))
+        ),
     )

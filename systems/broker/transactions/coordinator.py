@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
 
 import msgspec
 from kio.schema.errors import ErrorCode
 
-from systems.broker import messages
-from systems.broker.context import Broker, Handler, KafkaError, RequestContext
+from systems.broker.context import Broker, KafkaError
 from systems.broker.coordinator_log import (
     OFFSETS,
     TRANSACTIONS,
@@ -32,22 +30,8 @@ from systems.broker.transactions.expiry import Deadlines
 from systems.broker.transactions.markers import MarkerSender
 from systems.broker.transactions.state import PREPARED, Partition, State, Transaction
 
-INIT_PRODUCER_ID = 22
-ADD_PARTITIONS_TO_TXN = 24
-ADD_OFFSETS_TO_TXN = 25
-END_TXN = 26
-
 _RETRY_S = 0.1
 _MAX_TIMEOUT_MS = 900_000
-
-# Older clients know no PRODUCER_FENCED: the first version of each request that does (KIP-588).
-_FENCED_SINCE = {INIT_PRODUCER_ID: 4, ADD_PARTITIONS_TO_TXN: 2, ADD_OFFSETS_TO_TXN: 2, END_TXN: 2}
-_ABORTABLE_SINCE = 5
-_BUMPS_EPOCH_SINCE = 5
-"""KIP-890 part 2: by the cluster's finalized `transaction.version` a client chooses the version of its
-EndTxn, and the coordinator looks at nothing else, as in Apache Kafka."""
-
-T = TypeVar("T")
 
 
 class Transactions:
@@ -73,18 +57,10 @@ class TransactionCoordinator:
         self._log = CoordinatorLog(broker, TRANSACTIONS, kind="transactions", machine=self)
         self._deadlines = Deadlines(broker.env, self._expire)
 
-    def handlers(self) -> Mapping[int, tuple[range, Handler]]:
-        return {
-            INIT_PRODUCER_ID: (range(0, 6), self.on_init_producer_id),
-            ADD_PARTITIONS_TO_TXN: (range(0, 6), self.on_add_partitions_to_txn),
-            ADD_OFFSETS_TO_TXN: (range(0, 5), self.on_add_offsets_to_txn),
-            END_TXN: (range(0, 6), self.on_end_txn),
-        }
-
-    async def start(self) -> None:
+    def start(self) -> None:
         self._log.start()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         self._deadlines.stop()
         self._log.stop()
 
@@ -113,69 +89,20 @@ class TransactionCoordinator:
     def unloaded(self, shard: TransactionShard) -> None:
         self._deadlines.forget(shard)
 
-    # Requests.
-
-    async def on_init_producer_id(self, context: RequestContext, request: Any) -> Any:
-        try:
-            producer_id, epoch = await self._init_producer_id(request)
-            return messages.response(
-                context, error_code=ErrorCode.none, producer_id=producer_id, producer_epoch=epoch
-            )
-        except KafkaError as error:
-            return messages.response(context, error_code=_code(context, error), producer_epoch=-1)
-
-    async def on_add_partitions_to_txn(self, context: RequestContext, request: Any) -> Any:
-        if context.version < 4:
-            codes = await self._add(
-                context,
-                (
-                    request.v3_and_below_transactional_id,
-                    request.v3_and_below_producer_id,
-                    request.v3_and_below_producer_epoch,
-                ),
-                _partitions(request.v3_and_below_topics),
-            )
-            return messages.response(context, results_by_topic_v3_and_below=_results(codes))
-        results = [
-            {
-                "transactional_id": wanted.transactional_id,
-                "topic_results": _results(await self._answer_leader(context, wanted)),
-            }
-            for wanted in request.transactions
-        ]
-        return messages.response(context, error_code=ErrorCode.none, results_by_transaction=results)
-
-    async def on_add_offsets_to_txn(self, context: RequestContext, request: Any) -> Any:
-        code = await self._code(context, self._add_offsets(request))
-        return messages.response(context, error_code=code)
-
-    async def on_end_txn(self, context: RequestContext, request: Any) -> Any:
-        try:
-            producer_id, epoch = await self._end(request, bump_epoch=context.version >= _BUMPS_EPOCH_SINCE)
-            return messages.response(
-                context, error_code=ErrorCode.none, producer_id=producer_id, producer_epoch=epoch
-            )
-        except KafkaError as error:
-            return messages.response(context, error_code=_code(context, error))
-
     # 2.4.1
 
-    async def _init_producer_id(self, request: Any) -> tuple[int, int]:
-        transactional_id = request.transactional_id
+    async def init_producer_id(
+        self, transactional_id: str | None, *, timeout_ms: int, expected: tuple[int, int] | None
+    ) -> tuple[int, int]:
+        """The (producer id, epoch) of a new producer, whose predecessor is fenced. `expected`: the identity
+        under which a client goes on. Without a transactional id everybody gets an id of its own."""
         if transactional_id is None:
             return await self._producer_ids.take(), 0
-        timeout_ms = messages.in_milliseconds(request.transaction_timeout)
+        longest_ms = int(self._broker.env.config.get("transaction.max.timeout.ms", _MAX_TIMEOUT_MS))
         if not transactional_id:
             raise KafkaError(ErrorCode.invalid_request, "an empty transactional id")
-        if (
-            not 0
-            < timeout_ms
-            <= int(self._broker.env.config.get("transaction.max.timeout.ms", _MAX_TIMEOUT_MS))
-        ):
+        if not 0 < timeout_ms <= longest_ms:
             raise KafkaError(ErrorCode.invalid_transaction_timeout)
-        expected_id = getattr(request, "producer_id", -1)
-        expected = (expected_id, request.producer_epoch) if expected_id >= 0 else None
-
         shard = self._log.shard_of(transactional_id)
         txn = shard.state.by_id.get(transactional_id)
         if txn is None:
@@ -210,17 +137,7 @@ class TransactionCoordinator:
 
     # 2.4.2
 
-    async def _add(
-        self, context: RequestContext, who: tuple[str, int, int], partitions: Sequence[Partition]
-    ) -> dict[Partition, ErrorCode]:
-        """All or none: a partition that does not exist keeps the others out too."""
-        unknown = [p for p in partitions if self._broker.image.partition(*p) is None]
-        if unknown:
-            codes = dict.fromkeys(partitions, ErrorCode.operation_not_attempted)
-            return codes | dict.fromkeys(unknown, ErrorCode.unknown_topic_or_partition)
-        return dict.fromkeys(partitions, await self._code(context, self._add_partitions(*who, partitions)))
-
-    async def _add_partitions(
+    async def add_partitions(
         self, transactional_id: str, producer_id: int, producer_epoch: int, partitions: Sequence[Partition]
     ) -> None:
         shard, txn = self._known(transactional_id)
@@ -238,50 +155,46 @@ class TransactionCoordinator:
             await self._change(shard, transactional_id, lambda: added)
             self._deadlines.set(shard, added)
 
-    async def _add_offsets(self, request: Any) -> None:
+    async def add_offsets(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, group_id: str
+    ) -> None:
+        """The group's offsets partition becomes part of the transaction."""
         await self._topics.ensure(OFFSETS)
         partitions = len(self._broker.image.topics[OFFSETS].partitions)
-        await self._add_partitions(
-            request.transactional_id,
-            request.producer_id,
-            request.producer_epoch,
-            [(OFFSETS, coordinator_partition(request.group_id, partitions))],
-        )
+        home = (OFFSETS, coordinator_partition(group_id, partitions))
+        await self.add_partitions(transactional_id, producer_id, producer_epoch, [home])
 
-    async def _answer_leader(self, context: RequestContext, wanted: Any) -> dict[Partition, ErrorCode]:
-        """KIP-890: a partition's leader asks before a transaction's first append there; from a client of
-        transaction version 2 the question adds the partition."""
-        partitions = _partitions(wanted.topics)
-        who = (wanted.transactional_id, wanted.producer_id, wanted.producer_epoch)
-        if not wanted.verify_only:
-            return await self._add(context, who, partitions)
-        codes = {}
-        for partition in partitions:
-            try:
-                _, txn = self._known(wanted.transactional_id)
-                with self._fencing(txn, wanted.producer_epoch, "verification"):
-                    state.verify_partition(
-                        txn, wanted.producer_id, self._presumed(txn, wanted.producer_epoch), partition
-                    )
-                codes[partition] = ErrorCode.none
-            except KafkaError as error:
-                codes[partition] = _code(context, error)
-        return codes
+    def verify(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, partition: Partition
+    ) -> None:
+        """For the partition's leader: raises where that producer may not write there now."""
+        _, txn = self._known(transactional_id)
+        with self._fencing(txn, producer_epoch, "verification"):
+            state.verify_partition(txn, producer_id, self._presumed(txn, producer_epoch), partition)
 
     # 2.4.4
 
-    async def _end(self, request: Any, *, bump_epoch: bool) -> tuple[int, int]:
-        shard, txn = self._known(request.transactional_id)
+    async def end(
+        self,
+        transactional_id: str,
+        producer_id: int,
+        producer_epoch: int,
+        *,
+        commit: bool,
+        bump_epoch: bool,
+    ) -> tuple[int, int]:
+        """Returns, once the decision is durable, the identity of the producer's next transaction."""
+        _, txn = self._known(transactional_id)
         next_id = await self._producer_ids.take() if bump_epoch and txn.epoch_exhausted else state.NONE
-        shard, txn = self._known(request.transactional_id)
-        with self._fencing(txn, request.producer_epoch, "EndTxn"):
-            if request.transactional_id in shard.state.changing:
+        shard, txn = self._known(transactional_id)
+        with self._fencing(txn, producer_epoch, "EndTxn"):
+            if transactional_id in shard.state.changing:
                 raise KafkaError(ErrorCode.concurrent_transactions)
             decided = state.end(
                 txn,
-                request.producer_id,
-                self._presumed(txn, request.producer_epoch),
-                commit=request.committed,
+                producer_id,
+                self._presumed(txn, producer_epoch),
+                commit=commit,
                 bump_epoch=bump_epoch,
                 next_producer_id=next_id,
                 now_ms=self._now_ms(),
@@ -290,15 +203,22 @@ class TransactionCoordinator:
             if "commit-retry-not-idempotent" in self._broker.env.bugs:
                 raise KafkaError(ErrorCode.invalid_txn_state, "not idempotent")
             return txn.producer_id, txn.producer_epoch
-        await self._change(shard, request.transactional_id, lambda: decided)
+        await self._change(shard, transactional_id, lambda: decided)
         self._announce(shard, decided, reason="client")
         return state.returned(decided)
 
     async def _abort(self, shard: TransactionShard, txn: Transaction, *, reason: str) -> None:
-        """2.4.5 and 2.4.1: aborts an ongoing transaction without its producer, whose epoch is fenced."""
-        fenced = state.fence(txn, resumable=reason == "timeout", now_ms=self._now_ms())
-        await self._change(shard, txn.transactional_id, lambda: fenced)
-        self._announce(shard, fenced, reason=reason)
+        """2.4.5 and 2.4.1: aborts an ongoing transaction without its producer, whose epoch is fenced.
+        Raises CONCURRENT_TRANSACTIONS where it has been ended since `txn` was read."""
+
+        def fenced() -> Transaction:
+            if not _still_runs(shard, txn):
+                raise KafkaError(ErrorCode.concurrent_transactions)
+            now = shard.state.by_id[txn.transactional_id]
+            return state.fence(now, resumable=reason == "timeout", now_ms=self._now_ms())
+
+        decided = await self._change(shard, txn.transactional_id, fenced)
+        self._announce(shard, decided, reason=reason)
 
     def _announce(self, shard: TransactionShard, decided: Transaction, *, reason: str) -> None:
         """The decision is durable: nothing can change it any more. Sends it out."""
@@ -345,7 +265,8 @@ class TransactionCoordinator:
         try:
             await self._abort(shard, txn, reason="timeout")
         except KafkaError:
-            self._deadlines.set(shard, shard.state.by_id[txn.transactional_id], soon=True)
+            if not shard.lost and _still_runs(shard, txn):
+                self._deadlines.set(shard, txn, soon=True)
             raise
 
     # What the above share.
@@ -395,12 +316,12 @@ class TransactionCoordinator:
     def _fencing(self, txn: Transaction, producer_epoch: int, request: str) -> _Fencing:
         return _Fencing(self._broker, txn, producer_epoch, request)
 
-    async def _code(self, context: RequestContext, work: Awaitable[None]) -> ErrorCode:
-        try:
-            await work
-        except KafkaError as error:
-            return _code(context, error)
-        return ErrorCode.none
+
+def _still_runs(shard: TransactionShard, txn: Transaction) -> bool:
+    """Is it the same transaction that goes on (perhaps with more partitions)?"""
+    now = shard.state.by_id[txn.transactional_id]
+    same = (now.producer_epoch, now.started_ms) == (txn.producer_epoch, txn.started_ms)
+    return now.state is State.ONGOING and same
 
 
 class _Fencing:
@@ -424,27 +345,3 @@ class _Fencing:
                 current_epoch=self._txn.producer_epoch,
                 request=self._request,
             )
-
-
-def _code(context: RequestContext, error: KafkaError) -> ErrorCode:
-    """The error as a client of that version knows it."""
-    if error.code is ErrorCode.producer_fenced and context.version < _FENCED_SINCE.get(context.api_key, 0):
-        return ErrorCode.invalid_producer_epoch
-    if (
-        error.code is ErrorCode.transaction_abortable
-        and context.api_key == ADD_PARTITIONS_TO_TXN
-        and context.version < _ABORTABLE_SINCE
-    ):
-        return ErrorCode.invalid_txn_state
-    return error.code
-
-
-def _partitions(topics: Sequence[Any]) -> list[Partition]:
-    return [(topic.name, index) for topic in topics for index in topic.partitions]
-
-
-def _results(codes: Mapping[Partition, ErrorCode]) -> list[dict[str, Any]]:
-    by_topic: dict[str, list[dict[str, Any]]] = {}
-    for (topic, index), code in codes.items():
-        by_topic.setdefault(topic, []).append({"partition_index": index, "partition_error_code": code})
-    return [{"name": name, "results_by_partition": results} for name, results in by_topic.items()]

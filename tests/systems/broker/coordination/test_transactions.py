@@ -10,6 +10,7 @@ import pytest
 from kio.schema.errors import ErrorCode
 
 from systems.broker import messages
+from systems.broker.context import KafkaError
 from systems.broker.coordinator_log import OFFSETS, TRANSACTIONS, coordinator_partition
 
 from .fake_broker import FakeBroker, virtually
@@ -231,6 +232,24 @@ def test_a_transaction_runs_out_of_time_and_its_epoch_is_fenced() -> None:
         assert await add(broker, resumed) is ErrorCode.none
 
     run(scenario, **{"transaction.abort.timed.out.transaction.cleanup.interval.ms": 10})
+
+
+def test_a_time_out_cannot_undo_a_decision() -> None:
+    """The clock strikes while the commit is being decided: what was read before it is not acted on."""
+
+    async def scenario(broker: FakeBroker) -> None:
+        coordinator = broker.services[-1]._coordinator
+        who = await init(broker)
+        await add(broker, who)
+        shard = coordinator._log.shard_of("t")
+        ongoing = shard.state.by_id["t"]
+        await end(broker, who)
+        with pytest.raises(KafkaError, check=lambda e: e.code is ErrorCode.concurrent_transactions):
+            await coordinator._time_out(shard, ongoing)
+        await broker.settle()
+        assert markers(broker) == [(who.producer_epoch + 1, True)]
+
+    run(scenario)
 
 
 def test_a_new_coordinator_enforces_time_outs_too() -> None:
