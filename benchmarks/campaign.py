@@ -101,7 +101,7 @@ UNSAFE = (
 
 def run_row(row: Row, seeds: int, first: int, out: Path) -> dict[str, Any]:
     """Runs one row; the object is the `--json` answer of `chaos test`."""
-    command = [sys.executable, "-m", "harness.cli", "test", "--json", "--out", str(out)]
+    command = [str(Path(sys.executable).with_name("chaos")), "test", "--json", "--out", str(out)]
     command += ["--workload", row.workload, "--nemesis", row.nemesis]
     command += ["--seed", str(first), "--runs", str(seeds)]
     for key, value in row.settings.items():
