@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from harness.cluster import Cluster
 from harness.node import NodeEvent, NodeProgram
-from harness.settings import Setting
+from harness.settings import Setting, Value
 from harness.topology import NodeInfo, Topology
 
 
@@ -34,6 +34,8 @@ class System(Protocol):
     capabilities: frozenset[str]
     """`log`, `transactions`, `groups`, `key-value`, …: what `client` offers (`harness.capabilities`)."""
     settings: tuple[Setting, ...]
+    playground: Mapping[str, Value]
+    """Settings whose defaults `chaos up` changes, for clients that nobody prepares anything for."""
     bugs: Mapping[str, str]
     """Name -> one line; see the catalogue."""
     situations: Mapping[str, str]

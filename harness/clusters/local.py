@@ -107,6 +107,8 @@ class LocalCluster:
         names = [node.name for node in self.topology.nodes]
         self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
         (self._folder / "nodes").mkdir(parents=True, exist_ok=True)
+        # What an earlier cluster on the same data told is no news of this one.
+        self._read = {name: _size(self._events_file(name)) for name in names}
         self._tail = asyncio.ensure_future(self._follow_events())
         for name in names:
             self._spawn(name)
@@ -197,6 +199,10 @@ class LocalCluster:
             process.wait()
             if process.stdin is not None:
                 process.stdin.close()
+
+    def pid(self, node: str) -> int:
+        """Of the node's latest process."""
+        return self._processes[node].pid
 
     def running(self, node: str) -> bool:
         process = self._processes.get(node)
@@ -309,6 +315,10 @@ def _await_end(processes: list[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _kernel_state(pid: int) -> str | None:

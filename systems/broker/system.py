@@ -9,7 +9,7 @@ from typing import Any
 from harness.cluster import Cluster
 from harness.errors import UserError
 from harness.node import NodeEvent, NodeProgram
-from harness.settings import Setting
+from harness.settings import Setting, Value
 from harness.system import ClusterView
 from harness.topology import NodeInfo, Topology
 from systems.broker.bugs import BUGS
@@ -32,6 +32,7 @@ class BrokerSystem:
     description = "Kafka-compatible broker: KRaft-style controllers, replication, transactions, groups"
     capabilities = frozenset({"log", "transactions", "groups"})
     settings: tuple[Setting, ...] = SETTINGS
+    playground: Mapping[str, Value] = {"auto.create.topics.enable": True}
     bugs: Mapping[str, str] = BUGS
     situations: Mapping[str, str] = SITUATIONS
 

@@ -102,6 +102,7 @@ class ToyBag:
     settings: tuple[Setting, ...] = (
         Setting(name="bag.size", default=3, doc="nodes that must hold it", scope="broker", minimum=1),
     )
+    playground: Mapping[str, Any] = {}
     bugs: Mapping[str, str] = {"amnesia": "acknowledges what it keeps in memory only"}
     situations: Mapping[str, str] = {"node-served": "a node came up", "never": "cannot happen"}
 
