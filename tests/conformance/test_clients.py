@@ -17,6 +17,9 @@ from .apache_kafka import MISSING, apache_kafka
 from .client_scenarios import SCENARIOS, Scenario
 from .simulated_broker import CLIENTS, simulated
 
+PATIENCE_S = 60.0
+"""Simulated or real seconds for one scenario."""
+
 
 def name(value: object) -> str | None:
     return getattr(value, "__name__", None)
@@ -27,7 +30,8 @@ def name(value: object) -> str | None:
 def test_with_the_bundled_broker(scenario: Scenario, transaction_version: int) -> None:
     async def run(cluster: Cluster, config: dict[str, Any]) -> None:
         host = cluster.client_host(CLIENTS[0])
-        await host.spawn(scenario(lambda name: client("log", cluster, name, config)))
+        async with asyncio.timeout(PATIENCE_S):
+            await host.spawn(scenario(lambda name: client("log", cluster, name, config)))
 
     simulated(run, {"transaction.version": transaction_version})
 
@@ -42,4 +46,4 @@ def kafka() -> Iterator[list[Address]]:
 @pytest.mark.skipif(bool(MISSING), reason=f"a real Kafka needs {' and '.join(MISSING)}")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=name)
 def test_with_apache_kafka(scenario: Scenario, kafka: list[Address]) -> None:
-    asyncio.run(scenario(lambda host: AiokafkaLog(kafka, host, {})))
+    asyncio.run(asyncio.wait_for(scenario(lambda host: AiokafkaLog(kafka, host, {})), PATIENCE_S))
