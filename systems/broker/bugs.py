@@ -22,6 +22,7 @@ BUGS: dict[str, str] = {
     "sequence-gap-accepted": "a leader appends over a gap in a producer's sequence (KIP-98)",
     "late-produce-after-abort": "a leader asks nobody before a transaction's first record (KAFKA-12671)",
     "aborted-index-wrong": "fetches do not name the aborted transactions in them",
+    "coordinator-serves-without-lease": "a deposed coordinator answers from memory until it hears of it",
     "prepare-not-durable": "a coordinator acts on decisions that are not replicated",
     "marker-acked-before-replicated": "a marker counts before it is replicated",
     "zombie-producer-not-fenced": "the coordinator takes requests of older producer epochs (KIP-98)",

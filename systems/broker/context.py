@@ -127,6 +127,11 @@ class Broker(Protocol):
         ...
 
     @property
+    def leased(self) -> bool:
+        """Whether what `image` says of this broker's leadership is certain at this moment (`lease.py`)."""
+        ...
+
+    @property
     def replicas(self) -> Replicas: ...
 
     def channel(self, broker_id: int, purpose: str = "") -> Channel:

@@ -3,7 +3,8 @@
 `__transaction_state` and `__consumer_offsets` are ordinary replicated partitions. Their leader is the
 coordinator of the keys that hash to them: it replays the partition when it gains leadership, refuses
 until that is done, appends every change at acks=all *before* acting on it, and forgets everything when
-leadership is lost (semantics 2.4 and 2.5).
+leadership is lost (semantics 2.4 and 2.5). What it answers without an append (a committed offset, a
+transaction's state, who is a member) is true only while nobody else can lead: hence under a lease (`lease.py`).
 
 A coordinator that does not know whether its last append took place replays again: its memory never
 differs from its log.
@@ -134,11 +135,22 @@ class CoordinatorLog(Generic[S]):
         return coordinator_partition(key, len(topic.partitions))
 
     def shard_of(self, key: str) -> Shard[S]:
-        """Raises NOT_COORDINATOR, or COORDINATOR_LOAD_IN_PROGRESS until the replay is complete."""
-        return self.shard(self.partition_of(key))
+        """For a request. Raises NOT_COORDINATOR, or COORDINATOR_LOAD_IN_PROGRESS until the replay is
+        complete."""
+        shard = self.shard(self.partition_of(key))
+        self.check_leads(shard)
+        return shard
+
+    def check_leads(self, shard: Shard[S]) -> None:
+        """Raises NOT_COORDINATOR unless nobody else can coordinate the shard's keys at this moment: to be
+        asked again after a wait, before an answer from memory."""
+        if shard.lost:
+            raise KafkaError(ErrorCode.not_coordinator, "leadership moved in the meantime")
+        if not self._broker.leased and "coordinator-serves-without-lease" not in self._broker.env.bugs:
+            raise KafkaError(ErrorCode.not_coordinator, "no controller has confirmed the leadership lately")
 
     def shard(self, index: int) -> Shard[S]:
-        """As `shard_of`, by partition."""
+        """As `shard_of`, by partition and without a lease: for what is decided by an append."""
         shard = self._shards.get(index)
         if shard is None:
             raise KafkaError(ErrorCode.not_coordinator, f"{self.topic}/{index} is not led here")

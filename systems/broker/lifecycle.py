@@ -18,6 +18,7 @@ from kio.schema.errors import ErrorCode
 from harness.node import NodeEnvironment
 from systems.broker import messages
 from systems.broker.controller_client import ControllerClient
+from systems.broker.lease import Lease
 from systems.broker.metadata import MetadataImage, apply_batch, decode_batch, decode_image
 from systems.raft.messages import ObserveReply, ObserveRequest, Snapshot, codec
 from systems.rpc import Link
@@ -41,6 +42,7 @@ class Lifecycle:
         self.env = env
         self.image = MetadataImage()
         self.epoch = -1
+        self.lease = Lease(int(env.config.get("broker.session.timeout.ms", 3000)))
         self.in_service = asyncio.Event()
         """Set once the controller has unfenced this broker for the first time."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,6 +78,7 @@ class Lifecycle:
     async def leave(self, *, timeout_ms: int = 500) -> None:
         """Controlled shutdown: asks to be taken out of leadership and ISRs, and stays out. Best effort."""
         self._leaving = True
+        self.lease.surrender()
         if self.epoch >= 0:
             try:
                 await self._urgent.call(self._heartbeat(), timeout_ms=timeout_ms)
@@ -168,7 +171,7 @@ class Lifecycle:
         """Heartbeats until the controller no longer knows this registration."""
         loop = asyncio.get_running_loop()
         while True:
-            sent = loop.time()
+            sent, told = loop.time(), self.image.offset
             try:
                 response = await self._urgent.call(self._heartbeat(), timeout_ms=10_000)
             except TimeoutError:
@@ -176,10 +179,26 @@ class Lifecycle:
             if response.error_code in (ErrorCode.stale_broker_epoch, ErrorCode.broker_id_not_registered):
                 # Whatever this broker wrote since: it starts over as one that may have lost data.
                 self._clean_epoch = -1
+                self.lease.end()
                 return
             if response.error_code is ErrorCode.none and not response.is_fenced:
+                self.lease.extend(sent)
                 self.in_service.set()
-            await asyncio.sleep(max(0.0, sent + self._heartbeat_ms / 1000 - loop.time()))
+            until = sent + self._heartbeat_ms / 1000
+            if response.is_fenced:
+                await self._until_more_is_known(told, until)
+            else:
+                await asyncio.sleep(max(0.0, until - loop.time()))
+
+    async def _until_more_is_known(self, offset: int, until: float) -> None:
+        """A fenced broker waits for its metadata: with more of it the next heartbeat may be accepted."""
+        try:
+            async with asyncio.timeout_at(until):
+                while self.image.offset <= offset:
+                    self._image_changed.clear()
+                    await self._image_changed.wait()
+        except TimeoutError:
+            pass
 
     def _heartbeat(self) -> Any:
         return messages.request(

@@ -18,7 +18,8 @@ TRANSACTION_FEATURE = "transaction.version"
 
 class BrokerState(msgspec.Struct, frozen=True):
     """A registered broker. `epoch` is its broker epoch, cluster-monotone; `host`/`port` what clients get.
-    `incarnation` names the process that registered."""
+    `incarnation` names the process that registered. `fenced_at` is the offset of the log at which it was
+    last fenced: what it led until then it knows to be gone only when its metadata reaches that far."""
 
     id: int
     name: str
@@ -27,6 +28,7 @@ class BrokerState(msgspec.Struct, frozen=True):
     epoch: int
     fenced: bool
     incarnation: bytes = b""
+    fenced_at: int = -1
 
 
 class PartitionState(msgspec.Struct, frozen=True):
@@ -190,12 +192,15 @@ def apply(image: MetadataImage, record: Record, offset: int) -> MetadataImage:
                     epoch=offset,
                     fenced=record.fenced,
                     incarnation=record.incarnation,
+                    fenced_at=offset,
                 ),
             )
         case FenceBroker():
-            return _with_fencing(image, record.broker_id, fenced=True)
+            broker = image.brokers[record.broker_id]
+            return _with_broker(image, msgspec.structs.replace(broker, fenced=True, fenced_at=offset))
         case UnfenceBroker():
-            return _with_fencing(image, record.broker_id, fenced=False)
+            broker = image.brokers[record.broker_id]
+            return _with_broker(image, msgspec.structs.replace(broker, fenced=False))
         case Topic():
             return _with_topic(image, TopicState(record.name, record.id, (), record.config))
         case PartitionChange():
@@ -214,10 +219,6 @@ def apply(image: MetadataImage, record: Record, offset: int) -> MetadataImage:
 
 def _with_broker(image: MetadataImage, broker: BrokerState) -> MetadataImage:
     return msgspec.structs.replace(image, brokers={**image.brokers, broker.id: broker})
-
-
-def _with_fencing(image: MetadataImage, broker_id: int, *, fenced: bool) -> MetadataImage:
-    return _with_broker(image, msgspec.structs.replace(image.brokers[broker_id], fenced=fenced))
 
 
 def _with_topic(image: MetadataImage, topic: TopicState) -> MetadataImage:

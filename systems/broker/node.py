@@ -83,6 +83,10 @@ class BrokerNode:
         return self._lifecycle.epoch
 
     @property
+    def leased(self) -> bool:
+        return self._lifecycle.lease.valid
+
+    @property
     def replicas(self) -> ReplicaManager:
         return self._replicas
 

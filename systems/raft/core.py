@@ -183,6 +183,11 @@ class RaftCore:
         self._append_own(data)
         return self.log.last_index
 
+    def send_heartbeats(self, now_ms: float) -> None:
+        """A round of heartbeats now instead of when the next one is due."""
+        self._heartbeat_due_ms = now_ms
+        self.tick(now_ms)
+
     def compact(self, snapshot: Snapshot) -> None:
         """Forgets what the snapshot covers; its index must be committed."""
         if snapshot.index > self.commit:

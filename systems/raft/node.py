@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from harness.node import Disk
 from systems.raft.core import NOBODY, RaftConfig, RaftCore, SaveEntries, SaveVote
-from systems.raft.messages import ObserveRequest, PeerReply, PeerRequest, Snapshot, VoteReply
+from systems.raft.leadership import Confirmations, NotLeader
+from systems.raft.messages import AppendReply, ObserveRequest, PeerReply, PeerRequest, Snapshot, VoteReply
 from systems.raft.observers import Observers
 from systems.raft.storage import RaftStorage
 from systems.rpc import Link
@@ -21,14 +22,6 @@ _VOTE_SENT_S = 0.001
 """A vote that was given has left the node by then."""
 _TIMER_SLACK_MS = 0.01
 """Timers fire this much late, so that rounding never lets one fire just before its deadline."""
-
-
-class NotLeader(Exception):
-    """This node does not lead (any more). What was proposed may be committed by a later leader, or never."""
-
-    def __init__(self, leader: int) -> None:
-        super().__init__(f"not the leader; it may be {leader}")
-        self.leader = leader
 
 
 class StateMachine(Protocol):
@@ -79,6 +72,7 @@ class RaftNode:
         self._opening_index = 0
         self._elected = False
         self._proposed: deque[tuple[int, asyncio.Future[int]]] = deque()
+        self._confirmations = Confirmations(len(config.voters))
         self._durable = 0
         self._until_durable: deque[tuple[int, Callable[[], object]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
@@ -128,6 +122,18 @@ class RaftNode:
         self._proposed.append((index, committed))
         self._advance()
         return committed
+
+    def confirm_leadership(self) -> asyncio.Future[None]:
+        """Done once it is certain that this node still led when it was called: nobody can have been elected
+        in a later term before the call. Fails with `NotLeader`. (Ongaro's thesis, 6.4.)"""
+        now_ms = self._catch_up()
+        if not self._core.is_leader:
+            raise NotLeader(self._core.leader)
+        confirmed = self._confirmations.since(now_ms)
+        if not confirmed.done():
+            self._core.send_heartbeats(now_ms)
+            self._advance()
+        return confirmed
 
     def handle(self, message: Any) -> Any:
         """The reply to a peer or an observer, or a future of it where something must be durable (or
@@ -233,6 +239,7 @@ class RaftNode:
         task.add_done_callback(lambda _: self._calls.pop(number, None))
 
     async def _call(self, peer: int, request: PeerRequest) -> None:
+        sent_ms = self._now_ms()
         try:
             reply = await self._links[peer].call(request, timeout_ms=self._config.check_quorum_ms)
         except (OSError, TimeoutError):
@@ -240,6 +247,8 @@ class RaftNode:
             return
         self._core.on_reply(reply, self._catch_up())
         self._advance()
+        if self._core.is_leader and isinstance(reply, AppendReply) and reply.term == self._core.term:
+            self._confirmations.on_reply(peer, sent_ms)
 
     def _notice_role(self) -> None:
         leading = self._core.term if self._core.is_leader else NOBODY
@@ -252,6 +261,7 @@ class RaftNode:
                 committed.set_exception(NotLeader(self._core.leader))
                 # Nobody may be waiting any more; that is no unhandled error.
                 committed.exception()
+        self._confirmations.fail(NotLeader(self._core.leader))
         if self._elected:
             self._elected = False
             self._machine.deposed()

@@ -61,16 +61,20 @@ class Heartbeats:
             raise KafkaError(ErrorCode.stale_broker_epoch, f"the broker's epoch is {broker.epoch}")
         self.touch(broker.id)
         leaves = request.want_fence or request.want_shut_down
-        caught_up = request.current_metadata_offset >= broker.epoch
+        # In Apache Kafka: caught up with its registration. Here it must also have seen that it was fenced
+        # last: what this controller acknowledges is a lease on what the broker knows that it leads.
+        caught_up = request.current_metadata_offset >= broker.fenced_at
         if leaves and not broker.fenced:
             await self._commit(fence(image, self._rules, broker.id))
         elif broker.fenced and caught_up and not leaves:
             await self._commit(unfence(image, self._rules, broker.id))
+        else:
+            await self._log.confirm_active()
         return messages.response(
             context,
             error_code=ErrorCode.none,
             is_caught_up=caught_up,
-            is_fenced=not self._log.image.unfenced(broker.id),
+            is_fenced=not (self._log.pending.unfenced(broker.id) and self._log.image.unfenced(broker.id)),
             should_shut_down=bool(request.want_shut_down),
         )
 

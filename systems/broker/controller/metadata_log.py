@@ -24,8 +24,9 @@ from systems.broker.metadata import (
     encode_batch,
     encode_image,
 )
+from systems.raft.leadership import NotLeader
 from systems.raft.messages import Snapshot
-from systems.raft.node import NotLeader, RaftNode
+from systems.raft.node import RaftNode
 
 
 class MetadataLog:
@@ -56,6 +57,14 @@ class MetadataLog:
             raise KafkaError(ErrorCode.not_controller, str(error)) from None
         self.pending = apply_batch(self.pending, records, self.raft.next_index - 1)
         return future
+
+    async def confirm_active(self) -> None:
+        """Returns once a majority has confirmed that this was the active controller when it was asked. Raises
+        `NOT_CONTROLLER`."""
+        try:
+            await self.raft.confirm_leadership()
+        except NotLeader as error:
+            raise KafkaError(ErrorCode.not_controller, str(error)) from None
 
     @staticmethod
     async def committed(appended: asyncio.Future[int]) -> int:

@@ -124,6 +124,7 @@ class GroupCoordinator:
                 {a.member_id: a.assignment for a in request.assignments},
                 lambda group, assignments: self._persist(shard, group, assignments),
             )
+            self._log.check_leads(shard)
         except KafkaError as error:
             loading = error.code is ErrorCode.coordinator_load_in_progress
             # The rebalance under way was lost with the old coordinator: the member joins again.
@@ -179,7 +180,8 @@ class GroupCoordinator:
             for group in shard.state.groups.values()
             if not getattr(request, "states_filter", ()) or str(group.state) in request.states_filter
         ]
-        return messages.response(context, error_code=ErrorCode.none, groups=groups)
+        code = ErrorCode.none if self._broker.leased else ErrorCode.coordinator_not_available
+        return messages.response(context, error_code=code, groups=groups)
 
     async def _join(self, context: RequestContext, request: Any) -> dict[str, Any]:
         if not request.group_id:
@@ -202,7 +204,9 @@ class GroupCoordinator:
             protocols=tuple((p.name, p.metadata) for p in request.protocols),
             must_know_id=context.version >= _MEMBER_ID_REQUIRED_SINCE,
         )
-        return await self._membership.join(shard.state.group(request.group_id), join)
+        answer = await self._membership.join(shard.state.group(request.group_id), join)
+        self._log.check_leads(shard)
+        return answer
 
     def _leave(self, group: Group | None, member_id: str) -> ErrorCode:
         if group is None:

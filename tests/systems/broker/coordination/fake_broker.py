@@ -120,6 +120,7 @@ class FakeBroker:
             step=self._step,
         )
         self.epoch = 1
+        self.leased = True
         self.partitions = {
             (topic, index): FakePartition(topic, index)
             for topic, count in {TRANSACTIONS: 2, OFFSETS: 2, "orders": 3}.items()
