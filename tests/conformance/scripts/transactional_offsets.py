@@ -16,6 +16,8 @@ from ..session import Answer, Session, settled
 from ..transaction_steps import end, init
 
 TXN_OFFSET_COMMIT = 5
+_ASK_AGAIN = ("concurrent_transactions", "coordinator_load_in_progress")
+"""While the transaction before is being completed."""
 
 
 async def commit(kafka: Session) -> Answer:
@@ -198,7 +200,7 @@ async def after_a_refusal(kafka: Session) -> Answer:
 
     async def sent() -> Answer | None:
         answer = await txn_offset_commit(kafka, name, following, group, topic, 5, version=5)
-        return None if answer["error_code"] == "concurrent_transactions" else answer
+        return None if answer["error_code"] in _ASK_AGAIN else answer
 
     answers["sent"] = await settled(sent, "the transaction before never ends")
     _, answers["commit"] = await end(kafka, following, commit=True)
