@@ -66,6 +66,12 @@ class FollowerProgress:
         self.end_offset = fetch_offset
         self.broker_epoch = broker_epoch
 
+    def on_silent_fetch(self, now: float) -> None:
+        """The latest fetch of a session in which this partition rested: nothing had changed since the last
+        one that spoke of it, when the follower had reached our end."""
+        self.last_caught_up = max(self.last_caught_up, now)
+        self._last_fetch = max(self._last_fetch, now)
+
 
 def high_watermark(
     members: Sequence[int], leader: int, leader_end: int, followers: Mapping[int, FollowerProgress]

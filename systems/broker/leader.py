@@ -94,6 +94,10 @@ class Leader:
         return self._partition.topic_id
 
     @property
+    def partition(self) -> Partition:
+        return self._partition
+
+    @property
     def index(self) -> int:
         return self._partition.index
 
@@ -169,22 +173,28 @@ class Leader:
         `begin_verification` gave out; a coordinator's own does not."""
         self._check_in_sync_replicas(acks)
         base = last = self._log.end_offset
-        for header, batch in self._split(batches):
-            duplicate = self._log.producers.check(header, gaps_allowed="sequence-gap-accepted" in self._bugs)
-            if duplicate is not None:
-                self._env.emit(
-                    "duplicate-recognised",
-                    partition=self.name,
-                    producer_id=header.producer_id,
-                    offset=duplicate.base_offset,
+        try:
+            for header, batch in self._split(batches):
+                duplicate = self._log.producers.check(
+                    header, gaps_allowed="sequence-gap-accepted" in self._bugs
                 )
-                return Appended(
-                    duplicate.base_offset, duplicate.last_offset, -1, self._log.start_offset, True
-                )
-            if from_client and self.needs_verification(header):
-                self._check_verified(header, guard)
-            last = self._append_batch(batch)
-        self._after_append()
+                if duplicate is not None:
+                    self._env.emit(
+                        "duplicate-recognised",
+                        partition=self.name,
+                        producer_id=header.producer_id,
+                        offset=duplicate.base_offset,
+                    )
+                    return Appended(
+                        duplicate.base_offset, duplicate.last_offset, -1, self._log.start_offset, True
+                    )
+                if from_client and self.needs_verification(header):
+                    self._check_verified(header, guard)
+                last = self._append_batch(batch)
+        finally:
+            # Also where the disk refused the second of two batches: the first is there.
+            if self._log.end_offset > base:
+                self._after_append()
         return Appended(base, last, self._append_time(), self._log.start_offset)
 
     async def append_marker(
@@ -357,6 +367,14 @@ class Leader:
         high_watermark = self._partition.high_watermark
         return Fetched(records, high_watermark, high_watermark, self._log.start_offset)
 
+    def resting(self, follower: int) -> FollowerProgress | None:
+        """The progress of a follower whose next fetches change nothing until this partition moves: it has
+        all we have and is in sync. None where every fetch counts."""
+        progress = self.followers.get(follower)
+        if progress is None or progress.end_offset < self._log.end_offset:
+            return None
+        return progress if follower in self.isr.committed else None
+
     def visible_end(self, *, read_committed: bool) -> int:
         """What a consumer may read up to (rule 6): the high watermark, or the last stable offset."""
         if "read-above-hw" in self._bugs:
@@ -450,6 +468,7 @@ class Leader:
         if offset > self._partition.high_watermark:
             self._partition.high_watermark = offset
             self._replicated.reached(offset)
+            self._partition.appended.stir()
             self._partition.visible.notify()
 
     # ── rules 7 and 8: ISR ───────────────────────────────────────────────────────────────────────────
@@ -509,6 +528,7 @@ class Leader:
                 min_isr=self.min_isr,
             )
         self._advance_high_watermark()
+        self._partition.appended.stir()
         self._partition.visible.notify()
 
     # ── the end of the epoch ─────────────────────────────────────────────────────────────────────────

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kio.schema.errors import ErrorCode
-from kio.schema.fetch.v16.request import (
-    FetchPartition,
-    FetchRequest,
-    FetchTopic,
-    ForgottenTopic,
-    ReplicaState,
-)
 
 from systems.broker import messages
 from systems.broker.context import Broker
 from systems.broker.follower import FetchPosition, Follower
 from systems.broker.log.batch import CorruptBatch
 from systems.broker.log.leader_epochs import EpochEnd
+from systems.broker.requests import fetch_encoding
 
 log = logging.getLogger(__name__)
 
@@ -41,21 +34,24 @@ class FetchLimits(NamedTuple):
     timeout_ms: int
 
 
+_Key = tuple[bytes, int]
+"""Topic id and partition."""
+
+
+class _Told(NamedTuple):
+    """What the leader knows that we want."""
+
+    follower: Follower
+    position: FetchPosition
+
+
 class _Session:
-    """Our side of the fetch session (KIP-227): what the leader knows that we want."""
+    """Our side of the fetch session (KIP-227)."""
 
     def __init__(self) -> None:
         self.id = 0
         self.epoch = 0
-        self.told: dict[tuple[bytes, int], FetchPosition | None] = {}
-        """None: part of the session, but to be told again."""
-
-    def continue_as(self, session_id: int) -> None:
-        """After an answer. A leader that grants no session is told everything again."""
-        self.id = session_id
-        self.epoch = self.epoch + 1 if session_id else 0
-        if not session_id:
-            self.told.clear()
+        self.told: dict[_Key, _Told] = {}
 
 
 class ReplicaFetcher:
@@ -68,37 +64,55 @@ class ReplicaFetcher:
         self._limits = limits
         self._channel = broker.channel(leader_id, f"fetcher-{leader_id}")
         self._followers: dict[str, Follower] = {}
+        self._news: dict[str, Follower] = {}
+        """Those of whom the leader is to be told, because they are new or have moved."""
+        self._backing_off: dict[str, Follower] = {}
+        self._forgotten: dict[_Key, None] = {}
         self._changed = asyncio.Event()
         self._session = _Session()
 
     def add(self, follower: Follower) -> None:
         self._followers[follower.partition.name] = follower
+        self._news[follower.partition.name] = follower
         self._changed.set()
 
     def remove(self, name: str) -> None:
-        self._followers.pop(name, None)
+        follower = self._followers.pop(name, None)
+        if follower is not None:
+            self._leave_out(follower)
+            self._backing_off.pop(name, None)
 
     async def run(self) -> None:
         while True:
-            asked = self._due()
-            if not asked:
+            self._end_backing_off()
+            if len(self._followers) == len(self._backing_off):
                 await self._until_due()
                 continue
             try:
-                response = await self._channel.call(self._request(asked), timeout_ms=self._limits.timeout_ms)
+                response = await self._channel.call(self._request(), timeout_ms=self._limits.timeout_ms)
             except (OSError, TimeoutError):
-                self._session = _Session()
-                await asyncio.sleep(self._limits.backoff_s)
+                await self._begin_again()
                 continue
-            await self._on_response(response, asked)
+            await self._on_response(response)
 
-    def _due(self) -> list[tuple[Follower, FetchPosition]]:
-        now = asyncio.get_running_loop().time()
-        return [(f, f.position) for f in self._followers.values() if f.active and f.not_before <= now]
+    async def _begin_again(self) -> None:
+        """With a session of its own, in which the leader is told of everything."""
+        self._session = _Session()
+        self._forgotten.clear()
+        self._news = {n: f for n, f in self._followers.items() if n not in self._backing_off}
+        await asyncio.sleep(self._limits.backoff_s)
+
+    def _end_backing_off(self) -> None:
+        if self._backing_off:
+            now = asyncio.get_running_loop().time()
+            for name, follower in list(self._backing_off.items()):
+                if follower.not_before <= now:
+                    del self._backing_off[name]
+                    self._news[name] = follower
 
     async def _until_due(self) -> None:
         now = asyncio.get_running_loop().time()
-        waits = [f.not_before - now for f in self._followers.values() if f.active]
+        waits = [follower.not_before - now for follower in self._backing_off.values()]
         self._changed.clear()
         try:
             async with asyncio.timeout(max(min(waits, default=IDLE_S), 0.001)):
@@ -106,68 +120,70 @@ class ReplicaFetcher:
         except TimeoutError:
             pass
 
-    def _request(self, asked: list[tuple[Follower, FetchPosition]]) -> FetchRequest:
-        limits = self._limits
-        cast: Any = lambda value: value  # noqa: E731 - kio's narrow ints are plain ints at run time
+    def _request(self) -> Any:
+        limits, session = self._limits, self._session
+        wanted: dict[bytes, list[tuple[int, FetchPosition, int]]] = {}
+        for follower in self._news.values():
+            partition, position = follower.partition, follower.position
+            key = (partition.topic_id, partition.index)
+            self._forgotten.pop(key, None)
+            known = session.told.get(key)
+            session.told[key] = _Told(follower, position)
+            if known is None or known.position != position:
+                entry = (partition.index, position, partition.log.start_offset)
+                wanted.setdefault(partition.topic_id, []).append(entry)
+        self._news.clear()
+        forgotten: dict[bytes, list[int]] = {}
+        for topic_id, index in self._forgotten:
+            forgotten.setdefault(topic_id, []).append(index)
+        self._forgotten.clear()
+        return fetch_encoding.follower_request(
+            replica=self._broker.env.id,
+            broker_epoch=self._broker.epoch,
+            max_wait_ms=limits.wait_max_ms,
+            min_bytes=limits.min_bytes,
+            max_bytes=limits.response_max_bytes,
+            partition_max_bytes=limits.max_bytes,
+            session_id=session.id,
+            session_epoch=session.epoch,
+            wanted=wanted,
+            forgotten=forgotten,
+        )
+
+    async def _on_response(self, response: Any) -> None:
         session = self._session
-        topics: dict[bytes, list[FetchPartition]] = {}
-        for follower, position in asked:
-            key = (follower.partition.topic_id, follower.partition.index)
-            if session.told.get(key) == position:
-                continue
-            session.told[key] = position
-            topics.setdefault(follower.partition.topic_id, []).append(
-                FetchPartition(
-                    partition=cast(follower.partition.index),
-                    current_leader_epoch=cast(position.leader_epoch),
-                    fetch_offset=cast(position.fetch_offset),
-                    last_fetched_epoch=cast(position.last_fetched_epoch),
-                    log_start_offset=cast(follower.partition.log.start_offset),
-                    partition_max_bytes=cast(limits.max_bytes),
-                )
-            )
-        return FetchRequest(
-            replica_state=ReplicaState(
-                replica_id=cast(self._broker.env.id), replica_epoch=cast(self._broker.epoch)
-            ),
-            max_wait=messages.milliseconds(limits.wait_max_ms),
-            min_bytes=cast(limits.min_bytes),
-            max_bytes=cast(limits.response_max_bytes),
-            topics=tuple(
-                FetchTopic(topic_id=uuid.UUID(bytes=topic_id), partitions=tuple(partitions))
-                for topic_id, partitions in topics.items()
-            ),
-            session_id=cast(session.id),
-            session_epoch=cast(session.epoch),
-            forgotten_topics_data=self._forgotten(asked),
-        )
-
-    def _forgotten(self, asked: list[tuple[Follower, FetchPosition]]) -> tuple[ForgottenTopic, ...]:
-        """What the session still holds and we no longer follow, or leave out for a while."""
-        cast: Any = lambda value: value  # noqa: E731
-        due = {(f.partition.topic_id, f.partition.index) for f, _ in asked}
-        gone: dict[bytes, list[int]] = {}
-        for key in [key for key in self._session.told if key not in due]:
-            del self._session.told[key]
-            gone.setdefault(key[0], []).append(key[1])
-        return tuple(
-            ForgottenTopic(topic_id=uuid.UUID(bytes=topic_id), partitions=cast(tuple(partitions)))
-            for topic_id, partitions in gone.items()
-        )
-
-    async def _on_response(self, response: Any, asked: list[tuple[Follower, FetchPosition]]) -> None:
-        positions = {(f.partition.topic_id, f.partition.index): (f, position) for f, position in asked}
         if response.error_code != ErrorCode.none:
-            # The leader has restarted, or missed a request of ours: begin again with a full one.
-            self._session = _Session()
-            await asyncio.sleep(self._limits.backoff_s)
+            # The leader has restarted, or missed a request of ours.
+            await self._begin_again()
             return
-        self._session.continue_as(response.session_id)
-        for topic in response.responses:
-            for data in topic.partitions:
-                entry = positions.get((topic.topic_id.bytes, data.partition_index))
-                if entry is not None:
-                    await self._on_partition(*entry, data)
+        answered = [
+            (session.told.get((topic.topic_id.bytes, data.partition_index)), data)
+            for topic in response.responses
+            for data in topic.partitions
+        ]
+        session.id = response.session_id
+        session.epoch += 1
+        if not session.id:
+            # A leader that grants no session is told everything again.
+            self._session = _Session()
+            self._news = {n: f for n, f in self._followers.items() if n not in self._backing_off}
+        for told, data in answered:
+            if told is not None:
+                await self._on_partition(told.follower, told.position, data)
+                self._note_move(told)
+
+    def _note_move(self, told: _Told) -> None:
+        name = told.follower.partition.name
+        present = self._followers.get(name) is told.follower and name not in self._backing_off
+        if present and told.follower.position != told.position:
+            self._news[name] = told.follower
+
+    def _leave_out(self, follower: Follower) -> None:
+        """The leader is to forget the partition, as far as it knows of it."""
+        key = (follower.partition.topic_id, follower.partition.index)
+        self._news.pop(follower.partition.name, None)
+        if self._session.told.pop(key, None) is not None:
+            self._forgotten[key] = None
 
     async def _on_partition(self, follower: Follower, asked: FetchPosition, data: Any) -> None:
         if data.error_code == ErrorCode.none:
@@ -226,10 +242,11 @@ class ReplicaFetcher:
             self._back_off(follower)
 
     def _back_off(self, follower: Follower) -> None:
-        key = (follower.partition.topic_id, follower.partition.index)
-        if key in self._session.told:
-            self._session.told[key] = None
-        follower.not_before = asyncio.get_running_loop().time() + self._limits.backoff_s
+        name = follower.partition.name
+        if self._followers.get(name) is follower:
+            follower.not_before = asyncio.get_running_loop().time() + self._limits.backoff_s
+            self._leave_out(follower)
+            self._backing_off[name] = follower
 
 
 class ReplicaFetchers:

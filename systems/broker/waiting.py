@@ -5,6 +5,19 @@ from __future__ import annotations
 import asyncio
 import heapq
 from itertools import count
+from typing import Protocol
+
+
+class Member(Protocol):
+    """Who watches for longer than one request."""
+
+    def stir(self) -> None:
+        """Something changed that can wait for the next look."""
+        ...
+
+    def moved(self) -> None:
+        """Something changed that somebody waits for."""
+        ...
 
 
 class Watchers:
@@ -12,6 +25,17 @@ class Watchers:
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], None] = {}
+        self._members: dict[Member, None] = {}
+
+    def join(self, member: Member) -> None:
+        self._members[member] = None
+
+    def leave(self, member: Member) -> None:
+        self._members.pop(member, None)
+
+    def stir(self) -> None:
+        for member in self._members:
+            member.stir()
 
     def add(self, future: asyncio.Future[None]) -> None:
         self._waiting[future] = None
@@ -20,6 +44,8 @@ class Watchers:
         self._waiting.pop(future, None)
 
     def notify(self) -> None:
+        for member in self._members:
+            member.moved()
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, {}

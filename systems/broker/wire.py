@@ -13,7 +13,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from kio.index import KioIndexError, load_request_schema, load_response_schema
 from kio.serial import entity_reader, entity_writer
@@ -57,6 +57,15 @@ class Request(NamedTuple):
     payload: Any
 
 
+class Encoded(NamedTuple):
+    """A payload that its maker has already written: `body` is what follows the header."""
+
+    api_key: int
+    version: int
+    flexible_header: bool
+    body: bytes
+
+
 class _RequestCodec(NamedTuple):
     read: Callable[[bytes, int], tuple[Any, int]]
     flexible: bool
@@ -88,9 +97,15 @@ def _writer(schema: type[Any]) -> tuple[Callable[[io.BytesIO, Any], None], bool]
 
 def encode_request(payload: Any, correlation_id: int, client_id: str | None) -> bytes:
     """A whole frame, length included."""
+    name = client_id.encode() if client_id is not None else b""
+    if type(payload) is Encoded:
+        api_key, version, flexible_header, body = payload
+        length = len(name) if client_id is not None else -1
+        size = _REQUEST_HEADER.size + len(name) + flexible_header + len(body)
+        header = _REQUEST_FRAME.pack(size, api_key, version, correlation_id, length)
+        return b"".join((header, name, b"\0" if flexible_header else b"", body))
     write, flexible_header = _writer(type(payload))
     buffer = io.BytesIO()
-    name = client_id.encode() if client_id is not None else b""
     buffer.write(
         _REQUEST_FRAME.pack(
             0,
@@ -126,7 +141,11 @@ def decode_header(frame: bytes) -> tuple[int, int, int, str | None, int]:
 
 def decode_request(frame: bytes) -> Request:
     """A request without its length. Raises `WireError` for an unknown API or version and for bad bytes."""
-    api_key, version, correlation_id, client_id, position = decode_header(frame)
+    return _decode_body(frame, decode_header(frame))
+
+
+def _decode_body(frame: bytes, header: tuple[int, int, int, str | None, int]) -> Request:
+    api_key, version, correlation_id, client_id, position = header
     try:
         codec = _request_codec(api_key, version)
     except KioIndexError:
@@ -143,6 +162,10 @@ def decode_request(frame: bytes) -> Request:
 
 def encode_response(payload: Any, correlation_id: int) -> bytes:
     """A whole frame, length included."""
+    if type(payload) is Encoded:
+        _, _, flexible_header, body = payload
+        header = _RESPONSE_FRAME.pack(4 + flexible_header + len(body), correlation_id)
+        return b"".join((header, b"\0" if flexible_header else b"", body))
     write, flexible_header = _writer(type(payload))
     buffer = io.BytesIO()
     buffer.write(_RESPONSE_FRAME.pack(0, correlation_id))
@@ -168,15 +191,30 @@ def decode_response(frame: bytes, api_key: int, version: int) -> tuple[int, Any]
 
 
 def _skip_tags(frame: bytes, position: int) -> int:
-    count, position = _unsigned_varint(frame, position)
+    count, position = _read_unsigned_varint(frame, position)
     for _ in range(count):
-        _, position = _unsigned_varint(frame, position)
-        size, position = _unsigned_varint(frame, position)
+        _, position = _read_unsigned_varint(frame, position)
+        size, position = _read_unsigned_varint(frame, position)
         position += size
     return position
 
 
-def _unsigned_varint(frame: bytes, position: int) -> tuple[int, int]:
+_SMALL_VARINTS: Final = tuple(bytes((value,)) for value in range(0x80))
+
+
+def unsigned_varint(value: int) -> bytes:
+    """As the lengths of flexible versions are written."""
+    if value < 0x80:
+        return _SMALL_VARINTS[value]
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
+
+
+def _read_unsigned_varint(frame: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = frame[position]
@@ -353,7 +391,8 @@ class Server:
 
     def dispatch(self, frame: bytes) -> tuple[Request, Handler]:
         """Raises `WireError` for what no handler can take."""
-        api_key, version, correlation_id, client_id, _ = decode_header(frame)
+        header = decode_header(frame)
+        api_key, version, correlation_id, client_id, _ = header
         entry = self._handlers.get(api_key)
         if entry is None:
             raise WireError(f"API {api_key} version {version} is not served here")
@@ -365,7 +404,7 @@ class Server:
             # the body was. The handler sees the version that was asked for and reports the error.
             empty = load_request_schema(API_VERSIONS, 0)()
             return Request(api_key, version, correlation_id, client_id, empty), handler
-        return decode_request(frame), handler
+        return _decode_body(frame, header), handler
 
 
 async def serve(
@@ -387,6 +426,7 @@ class _Pending(NamedTuple):
     api_key: int
     version: int
     response: asyncio.Future[Any]
+    deadline: float
 
 
 class _Dialled(asyncio.Protocol):
@@ -398,16 +438,24 @@ class _Dialled(asyncio.Protocol):
         self._frames = Frames()
         self._pending: deque[_Pending] = deque()
         self._next = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.open = True
 
-    def send(self, payload: Any, client_id: str | None) -> asyncio.Future[Any]:
+    def send(self, payload: Any, client_id: str | None, deadline: float) -> asyncio.Future[Any]:
+        """The response, or `TimeoutError` at that loop time."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._next = (self._next + 1) & 0x7FFFFFFF
         self.transport.write(encode_request(payload, self._next, client_id))
-        self._pending.append(_Pending(self._next, payload.__api_key__, payload.__version__, future))
+        if type(payload) is Encoded:
+            api_key, version = payload.api_key, payload.version
+        else:
+            api_key, version = payload.__api_key__, payload.__version__
+        self._pending.append(_Pending(self._next, api_key, version, future, deadline))
+        if self._timer is None or deadline < self._timer.when():
+            self._set_timer(deadline)
         return future
 
     def data_received(self, data: bytes) -> None:
@@ -425,9 +473,30 @@ class _Dialled(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.fail(f"connection lost: {exc}" if exc else "connection closed by the peer")
 
+    def _set_timer(self, deadline: float) -> None:
+        """One for the connection, not for each request: it looks when it fires what it is still about."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._look_for_late)
+
+    def _look_for_late(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        late = [entry for entry in self._pending if entry.deadline <= now]
+        for entry in late:
+            if not entry.response.done():
+                entry.response.set_exception(TimeoutError())
+        if late:
+            self.fail("a request timed out")
+        elif self._pending:
+            self._set_timer(min(entry.deadline for entry in self._pending))
+
     def fail(self, reason: str) -> None:
         """Closes; everything in flight has an unknown outcome."""
         self.open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.transport.abort()
         pending, self._pending = self._pending, deque()
         for entry in pending:
@@ -460,15 +529,12 @@ class Channel:
     async def call(self, request: Any, *, timeout_ms: int) -> Any:
         """The kio response payload. Raises `OSError` or `TimeoutError`: the request may have been carried
         out or not."""
-        connection: _Dialled | None = None
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
+        deadline = asyncio.get_running_loop().time() + timeout_ms / 1000
+        connection = self._connection
+        if connection is None or not connection.open:
+            async with asyncio.timeout_at(deadline):
                 connection = await self._connected()
-                return await connection.send(request, self._client_id)
-        except TimeoutError:
-            if connection is not None:
-                connection.fail("a request timed out")
-            raise
+        return await connection.send(request, self._client_id, deadline)
 
     def close(self) -> None:
         if self._dialling is not None:
@@ -479,8 +545,6 @@ class Channel:
             self._connection = None
 
     async def _connected(self) -> _Dialled:
-        if self._connection is not None and self._connection.open:
-            return self._connection
         if self._dialling is None:
             self._dialling = asyncio.get_running_loop().create_task(self._dial())
             self._dialling.add_done_callback(self._dialled)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
-from kio.index import load_payload_module
 from kio.schema.errors import ErrorCode
-from kio.static.constants import EntityType
 
 from systems.broker import messages
 from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.leader import Fetched, Leader
 from systems.broker.replicas import ReplicaManager
+from systems.broker.requests import fetch_encoding
+from systems.broker.requests.fetch_encoding import FETCH, TOPIC_IDS_VERSION
 from systems.broker.requests.fetch_sessions import (
     FINAL_EPOCH,
     INITIAL_EPOCH,
@@ -24,22 +23,18 @@ from systems.broker.requests.fetch_sessions import (
     FetchSessions,
 )
 
-FETCH = 1
 VERSIONS = range(4, 18)
-TOPIC_IDS_VERSION = 13
 READ_COMMITTED = 1
-_NO_THROTTLE = messages.milliseconds(0)
 
-
-_Key = tuple[Any, int]
+_Key = tuple[str | bytes, int]
 """A partition as the request names it: by topic id, or by name in older versions."""
+_NO_TOPIC_ID = bytes(16)
 
 
 class _Wanted(NamedTuple):
     """One partition of a request, in the terms of every version."""
 
-    topic: str | None
-    topic_id: uuid.UUID | None
+    topic: str | bytes
     partition: int
     fetch_offset: int
     current_leader_epoch: int
@@ -48,7 +43,10 @@ class _Wanted(NamedTuple):
 
     @property
     def key(self) -> _Key:
-        return (self.topic_id or self.topic, self.partition)
+        return (self.topic, self.partition)
+
+
+_Session = FetchSession[_Key, _Wanted]
 
 
 class _Fetcher(NamedTuple):
@@ -87,40 +85,68 @@ class Fetch:
     async def stop(self) -> None: ...
 
     async def on_fetch(self, context: RequestContext, request: Any) -> Any:
-        fetcher = _fetcher(context.version, request)
+        version = context.version
+        fetcher = _fetcher(version, request)
         try:
-            session = self._session(context.version, request, fetcher)
+            session = self._session(version, request, fetcher)
         except KafkaError as error:
-            return _answer(context, error.code, NO_SESSION, [])
-        changed = self._wanted(context.version, request)
-        wanted = changed
+            return fetch_encoding.response(version, error.code.value, NO_SESSION, {})
+        wanted = self._wanted(version, request)
         if session is not None:
-            session.update(((w.key, w) for w in changed), _forgotten(request))
-            wanted = list(session.wanted.values())
-        min_bytes = request.min_bytes
+            return await self._on_session_fetch(version, request, fetcher, session, wanted)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + messages.in_milliseconds(request.max_wait) / 1000
         while True:
             results, size, urgent = self._read(wanted, fetcher, request.max_bytes)
-            if size >= min_bytes or urgent or loop.time() >= deadline:
-                break
+            if size >= request.min_bytes or urgent or loop.time() >= deadline:
+                return _answer(version, NO_SESSION, results)
             await self._until_moved(results, fetcher, deadline)
-        if session is None:
-            return _answer(context, ErrorCode.none, NO_SESSION, results)
-        news = (
-            results
-            if request.session_epoch == INITIAL_EPOCH
-            else [r for r in results if _is_news(session, r)]
-        )
-        for result in news:
-            if result.fetched is not None:
-                session.told[result.wanted.key] = (
-                    result.fetched.high_watermark,
-                    result.fetched.log_start_offset,
-                )
-        return _answer(context, ErrorCode.none, session.id, news)
 
-    def _session(self, version: int, request: Any, fetcher: _Fetcher) -> FetchSession[_Key, _Wanted] | None:
+    async def _on_session_fetch(
+        self, version: int, request: Any, fetcher: _Fetcher, session: _Session, changed: list[_Wanted]
+    ) -> Any:
+        session.update([(w.key, w) for w in changed], _forgotten(request))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + messages.in_milliseconds(request.max_wait) / 1000
+        while True:
+            self._check_incarnation(session, fetcher)
+            session.last_fetch = loop.time()
+            wanted = [partition.wanted for partition in session.stirred.values()]
+            results, size, urgent = self._read(wanted, fetcher, request.max_bytes)
+            self._watch(session, results)
+            if size >= request.min_bytes or urgent or loop.time() >= deadline:
+                break
+            moved = session.wait()
+            timer = loop.call_at(deadline, _wake, moved)
+            try:
+                await moved
+            finally:
+                timer.cancel()
+        said = results
+        if request.session_epoch != INITIAL_EPOCH:
+            said = [result for result in results if _is_news(session, result)]
+        for result in said:
+            if result.fetched is not None:
+                told = (result.fetched.high_watermark, result.fetched.log_start_offset)
+                session.partitions[result.wanted.key].told = told
+        _let_rest(session, results)
+        return _answer(version, session.id, said)
+
+    def _check_incarnation(self, session: _Session, fetcher: _Fetcher) -> None:
+        """A fetch of another incarnation than the session's, or than the one registered by now, is looked
+        at by every partition."""
+        registered = self._replicas.registration(fetcher.replica)
+        stale = registered is not None and fetcher.broker_epoch < registered.epoch
+        if stale or session.broker_epoch != fetcher.broker_epoch:
+            session.broker_epoch = fetcher.broker_epoch
+            session.stir_all()
+
+    def _watch(self, session: _Session, results: list[_Result]) -> None:
+        for result in results:
+            if result.leader is not None:
+                session.partitions[result.wanted.key].watch(result.leader.partition)
+
+    def _session(self, version: int, request: Any, fetcher: _Fetcher) -> _Session | None:
         """None for a fetch without a session."""
         if version < 7:
             return None
@@ -133,16 +159,12 @@ class Fetch:
     def _wanted(self, version: int, request: Any) -> list[_Wanted]:
         wanted = []
         for topic in request.topics:
-            if version >= TOPIC_IDS_VERSION:
-                # The name is looked up at each read: a session may begin before we know the topic.
-                topic_id, name = topic.topic_id, None
-            else:
-                topic_id, name = None, topic.topic
+            # An id's name is looked up at each read: a session may begin before we know the topic.
+            named = _id(topic.topic_id) if version >= TOPIC_IDS_VERSION else topic.topic
             for part in topic.partitions:
                 wanted.append(
                     _Wanted(
-                        name,
-                        topic_id,
+                        named,
                         part.partition,
                         part.fetch_offset,
                         part.current_leader_epoch if version >= 9 else -1,
@@ -191,10 +213,11 @@ class Fetch:
 
     def _leader(self, one: _Wanted) -> Leader:
         topic = one.topic
-        if one.topic_id is not None:
-            topic = self._replicas.topic_name(one.topic_id.bytes)
-        if topic is None:
-            raise KafkaError(ErrorCode.unknown_topic_id, str(one.topic_id))
+        if isinstance(topic, bytes):
+            name = self._replicas.topic_name(topic)
+            if name is None:
+                raise KafkaError(ErrorCode.unknown_topic_id, topic.hex())
+            topic = name
         return self._replicas.leader_of(topic, one.partition)
 
     async def _until_moved(self, results: list[_Result], fetcher: _Fetcher, deadline: float) -> None:
@@ -218,18 +241,34 @@ class Fetch:
 
 def _forgotten(request: Any) -> list[_Key]:
     return [
-        (topic.topic_id if hasattr(topic, "topic_id") else topic.topic, partition)
+        (_id(topic.topic_id) if hasattr(topic, "topic_id") else topic.topic, partition)
         for topic in request.forgotten_topics_data
         for partition in topic.partitions
     ]
 
 
-def _is_news(session: FetchSession[_Key, _Wanted], result: _Result) -> bool:
+def _id(topic_id: uuid.UUID | None) -> bytes:
+    return _NO_TOPIC_ID if topic_id is None else topic_id.bytes
+
+
+def _is_news(session: _Session, result: _Result) -> bool:
     """Records, an error, a divergence, or other offsets than the follower was last told."""
     fetched = result.fetched
     if fetched is None or fetched.records or fetched.diverging is not None:
         return True
-    return session.told.get(result.wanted.key) != (fetched.high_watermark, fetched.log_start_offset)
+    told = (fetched.high_watermark, fetched.log_start_offset)
+    return session.partitions[result.wanted.key].told != told
+
+
+def _let_rest(session: _Session, results: list[_Result]) -> None:
+    """What was read and told, and has nothing more to say, is not looked at before it moves."""
+    for result in results:
+        fetched, leader = result.fetched, result.leader
+        if fetched is None or leader is None or fetched.records or fetched.diverging is not None:
+            continue
+        progress = leader.resting(session.owner)
+        if progress is not None:
+            session.partitions[result.wanted.key].rest(progress)
 
 
 def _wake(moved: asyncio.Future[None]) -> None:
@@ -245,59 +284,8 @@ def _fetcher(version: int, request: Any) -> _Fetcher:
     return _Fetcher(replica, epoch, request.isolation_level == READ_COMMITTED)
 
 
-@cache
-def _schema(version: int) -> Any:
-    return load_payload_module(FETCH, version, EntityType.response)
-
-
-def _answer(context: RequestContext, error: ErrorCode, session_id: int, results: list[_Result]) -> Any:
-    """Built by hand: this is the hottest message of a broker."""
-    version = context.version
-    schema = _schema(version)
-    topics: dict[Any, list[Any]] = {}
-    for result in results:
-        key = result.wanted.topic_id if version >= TOPIC_IDS_VERSION else result.wanted.topic
-        topics.setdefault(key, []).append(_partition(schema, version, result))
-    name = "topic_id" if version >= TOPIC_IDS_VERSION else "topic"
-    responses = tuple(
-        schema.FetchableTopicResponse(**{name: key}, partitions=tuple(parts)) for key, parts in topics.items()
-    )
-    if version < 7:
-        return schema.FetchResponse(throttle_time=_NO_THROTTLE, responses=responses)
-    return schema.FetchResponse(
-        throttle_time=_NO_THROTTLE, error_code=error, session_id=session_id, responses=responses
-    )
-
-
-def _partition(schema: Any, version: int, result: _Result) -> Any:
-    fetched = result.fetched
-    fields: dict[str, Any] = {}
-    if fetched is None:
-        return schema.PartitionData(
-            partition_index=result.wanted.partition,
-            error_code=result.error,
-            high_watermark=-1,
-            aborted_transactions=None,
-            records=b"",
-        )
-    if version >= 5:
-        fields["log_start_offset"] = fetched.log_start_offset
-    if version >= 12 and fetched.diverging is not None:
-        fields["diverging_epoch"] = schema.EpochEndOffset(
-            epoch=fetched.diverging.epoch, end_offset=fetched.diverging.end_offset
-        )
-    aborted = None
-    if fetched.aborted is not None:
-        aborted = tuple(
-            schema.AbortedTransaction(producer_id=a.producer_id, first_offset=a.first_offset)
-            for a in fetched.aborted
-        )
-    return schema.PartitionData(
-        partition_index=result.wanted.partition,
-        error_code=ErrorCode.none,
-        high_watermark=fetched.high_watermark,
-        last_stable_offset=fetched.last_stable_offset,
-        aborted_transactions=aborted,
-        records=fetched.records,
-        **fields,
-    )
+def _answer(version: int, session_id: int, results: list[_Result]) -> Any:
+    topics: dict[str | bytes, list[fetch_encoding.Answer]] = {}
+    for wanted, fetched, error, _ in results:
+        topics.setdefault(wanted.topic, []).append((wanted.partition, error.value, fetched))
+    return fetch_encoding.response(version, ErrorCode.none.value, session_id, topics)

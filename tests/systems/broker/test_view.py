@@ -97,7 +97,7 @@ def test_a_fetch_session_goes_on_only_in_its_own_order() -> None:
     session.update([("t/0", 5), ("t/1", 6)], [])
     assert sessions.continue_(2, session.id, 1) is session
     session.update([("t/0", 7)], ["t/1"])
-    assert session.wanted == {"t/0": 7}
+    assert {key: partition.wanted for key, partition in session.partitions.items()} == {"t/0": 7}
     for replica, session_id, epoch, code in (
         (2, session.id, 1, ErrorCode.invalid_fetch_session_epoch),
         (2, session.id + 1, 2, ErrorCode.fetch_session_id_not_found),
