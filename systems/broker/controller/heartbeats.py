@@ -15,7 +15,7 @@ from systems.broker import messages
 from systems.broker.context import KafkaError, RequestContext
 from systems.broker.controller.elections import Rules, fence, unfence
 from systems.broker.controller.metadata_log import MetadataLog
-from systems.broker.metadata import Record
+from systems.broker.metadata import BrokerState, Record
 
 
 class Heartbeats:
@@ -61,9 +61,7 @@ class Heartbeats:
             raise KafkaError(ErrorCode.stale_broker_epoch, f"the broker's epoch is {broker.epoch}")
         self.touch(broker.id)
         leaves = request.want_fence or request.want_shut_down
-        # In Apache Kafka: caught up with its registration. Here it must also have seen that it was fenced
-        # last: what this controller acknowledges is a lease on what the broker knows that it leads.
-        caught_up = request.current_metadata_offset >= broker.fenced_at
+        caught_up = is_caught_up(broker, request.current_metadata_offset)
         if leaves and not broker.fenced:
             await self._commit(fence(image, self._rules, broker.id))
         elif broker.fenced and caught_up and not leaves:
@@ -111,3 +109,9 @@ class Heartbeats:
             # Whether it is committed or this controller deposed: nobody waits for it.
             appended.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._arm()
+
+
+def is_caught_up(broker: BrokerState, metadata_offset: int) -> bool:
+    """Whether the broker may be taken (back) into service. In Apache Kafka it must know its registration.
+    Here also that it was fenced since: to acknowledge its heartbeats is a lease on what it believes to lead."""
+    return metadata_offset >= broker.fenced_at

@@ -39,6 +39,9 @@ class ControlPlane:
         self.brokers: dict[str, Lifecycle] = {}
         self.images: list[tuple[str, MetadataImage]] = []
 
+    def learned(self, broker: str, image: MetadataImage) -> None:
+        self.images.append((broker, image))
+
     def program(self) -> NodeProgram:
         return self._run
 
@@ -47,7 +50,7 @@ class ControlPlane:
             await run_controller(env)
             return
         lifecycle = self.brokers[env.name] = Lifecycle(env)
-        lifecycle.on_image(lambda old, new: self.images.append((env.name, new)))
+        lifecycle.on_image(lambda old, new: self.learned(env.name, new))
         await lifecycle.start()
         try:
             await lifecycle.failed
@@ -60,9 +63,10 @@ def simulate(
     *,
     seed: int = 0,
     bugs: frozenset[str] = frozenset(),
+    plane: ControlPlane | None = None,
     **config: Any,
 ) -> T:
-    plane = ControlPlane()
+    plane = plane or ControlPlane()
 
     async def run(cluster: Any) -> T:
         await cluster.start()
