@@ -77,7 +77,11 @@ def carry_out(
     result.trace_digest = recording.trace_digest
     if folder is not None:
         result.history_digest = digest(folder / store.HISTORY)
-        store.write_result(folder, result)
+        try:
+            store.write_result(folder, result)
+        except UserError as error:
+            # A verdict that could not be stored is still told.
+            recording.cleanup.append(str(error))
     return Outcome(plan.spec, result, folder, tuple(recording.cleanup))
 
 

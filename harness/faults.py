@@ -17,15 +17,15 @@ from typing import Any
 from harness.cluster import Cluster, Evidence
 from harness.damage import Damage, Skew, Slowness, together
 from harness.errors import UserError, unknown_name
+from harness.fault_parameters import check_parameters
 from harness.history import HistoryWriter
 from harness.ops import NEMESIS
 from harness.schedule import KINDS, UNDO, Fault, Schedule
 from harness.selectors import parse, resolve
-from harness.shapes import Link, check_params, cut_links
+from harness.shapes import Link, cut_links
 from harness.system import ClusterView
 from harness.topology import Topology
 
-CLOCK_MODES = ("jump", "drift", "strobe")
 Problem = Callable[[str, str], None]
 """Called with (what went wrong, traceback): a reason for `unknown`."""
 
@@ -44,12 +44,7 @@ def _check(fault: Fault, topology: Topology, view: ClusterView) -> None:
         raise unknown_name("fault kind", fault.kind, KINDS)
     if fault.at_ms < 0 or (fault.duration_ms is not None and fault.duration_ms < 0):
         raise UserError("at_ms and duration_ms must not be negative")
-    if fault.kind == "partition":
-        check_params(fault.params)
-    if fault.kind == "clock" and fault.params.get("mode", "jump") not in CLOCK_MODES:
-        raise unknown_name("clock mode", str(fault.params["mode"]), CLOCK_MODES)
-    if fault.kind == "crash-at" and not fault.params.get("step"):
-        raise UserError("crash-at needs the parameter 'step'")
+    check_parameters(fault)
     resolve(parse(fault.selector, topology), topology, view, random.Random(0))
 
 

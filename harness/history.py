@@ -154,6 +154,8 @@ def parse_line(line: bytes, number: int) -> Op:
         data = msgspec.json.decode(line)
     except msgspec.DecodeError as error:
         raise UserError(f"line {number}: not JSON ({error})") from None
+    except RecursionError:
+        raise UserError(f"line {number}: nested too deeply") from None
     if not isinstance(data, dict):
         raise UserError(f"line {number}: expected an object, got {type(data).__name__}")
     missing = [k for k in ("index", "time", "process", "type", "f") if k not in data]
@@ -164,6 +166,8 @@ def parse_line(line: bytes, number: int) -> Op:
     for name in ("index", "time"):
         if not isinstance(data[name], int) or isinstance(data[name], bool):
             raise UserError(f"line {number}: '{name}' must be a whole number, got {data[name]!r}")
+    if not isinstance(data["process"], (int, str)):
+        raise UserError(f"line {number}: 'process' must be a number or a name, got {data['process']!r}")
     extra = {k: v for k, v in data.items() if k not in _FIELDS}
     return Op(
         index=data["index"],

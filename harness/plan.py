@@ -70,7 +70,7 @@ def resolve(spec: Spec) -> Plan:
         registry.load("checkers", checker)
     for bug in spec.bugs:
         if bug not in system.bugs:
-            raise unknown_name(f"bug of system '{spec.system}'", bug, system.bugs)
+            raise unknown_name("bug", bug, system.bugs)
     settings = dict(spec.settings)
     declared = declared_settings(system, workload)
     if any(s.name == "client" for s in declared):

@@ -50,7 +50,7 @@ UNDO = {
 KINDS = frozenset(UNDO)
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One injected failure. Times are milliseconds since the workload began."""
 
     at_ms: int
@@ -60,7 +60,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Schedule(msgspec.Struct, frozen=True):
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Faults in the order of `at_ms`. The JSON form is `schedule.json` of a run folder."""
 
     faults: tuple[Fault, ...] = ()

@@ -187,7 +187,10 @@ def _read(path: Path, type: type[T], version: int) -> T:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     try:
-        found = msgspec.json.decode(raw).get("version", version)
+        given = msgspec.json.decode(raw)
+        if not isinstance(given, dict):
+            raise UserError(f"{path}: not a {type.__name__.lower()} file: expected a JSON object")
+        found = given.get("version", version)
         if found != version:
             raise UserError(
                 f"{path} has format version {found}, this chaos reads version {version}: "
@@ -198,7 +201,7 @@ def _read(path: Path, type: type[T], version: int) -> T:
                 )
             )
         return msgspec.json.decode(raw, type=type)
-    except (msgspec.MsgspecError, AttributeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not a {type.__name__.lower()} file: {error}") from None
 
 

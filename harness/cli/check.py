@@ -11,7 +11,7 @@ from harness import registry, store
 from harness.campaign import RunLine, grouped, summarise
 from harness.checker import CheckContext
 from harness.cli import options
-from harness.cli.verdict import exit_code, expectation, print_outcome, to_json
+from harness.cli.verdict import check_expected, exit_code, expectation, print_outcome, to_json
 from harness.errors import UserError
 from harness.execute import Outcome, judge_run
 from harness.history import History
@@ -38,6 +38,7 @@ def command(
     """
     if not what.exists():
         raise UserError(f"{what}: no such file or folder: expected a run folder or a history.jsonl")
+    check_expected(expect)
     folder = _folder(what)
     history = store.read_run_history(what)
     if folder is None:

@@ -54,5 +54,5 @@ def parse_duration_ms(text: str) -> int:
     """`90`, `90s`, `1.5m`, `500ms`. Raises `UserError`."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or float(match[1]) <= 0:
-        raise UserError(f"--time-limit {text}: expected seconds, or a number with ms, s, m or h")
+        raise UserError(f"--time-limit {text}: expected seconds above 0, or a number with ms, s, m or h")
     return int(float(match[1]) * _UNIT_MS[match[2]])

@@ -15,6 +15,7 @@ from harness.cli.group import UNKNOWN
 from harness.cli.progress import Progress
 from harness.cli.verdict import (
     campaign_text,
+    check_expected,
     exit_code,
     expectation,
     print_outcome,
@@ -99,6 +100,7 @@ def command(
 
     Example: chaos test --nemesis partition+kill --workload eos --set acks=1 --runs 20
     """
+    check_expected(expect)
     given: dict[str, object] = dict(options.parse_settings(settings))
     if trace:
         given["sim.trace"] = True

@@ -10,8 +10,10 @@ from typing import Any
 import click
 import msgspec
 
+from harness import registry
 from harness.campaign import RunLine, Summary
 from harness.cli.group import INTERRUPTED, INVALID, UNKNOWN, VALID
+from harness.errors import unknown_name
 from harness.execute import Outcome
 from harness.results import Verdict
 
@@ -30,6 +32,15 @@ def exit_code(summary: Summary, expected: Sequence[str] = ()) -> int:
             return UNKNOWN
         return INVALID
     return {Verdict.VALID: VALID, Verdict.INVALID: INVALID, Verdict.UNKNOWN: UNKNOWN}[summary.verdict]
+
+
+def check_expected(names: Sequence[str]) -> None:
+    """Raises `UserError` for what no checker can ever find."""
+    if names:
+        known = {name for c in registry.names("checkers") for name in registry.load("checkers", c).anomalies}
+        for name in names:
+            if name not in known:
+                raise unknown_name("anomaly", name, known)
 
 
 def expectation(summary: Summary, expected: Sequence[str]) -> str | None:

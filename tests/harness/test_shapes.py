@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import UserError
-from harness.shapes import check_params, cut_links
+from harness.shapes import cut_links
 from harness.topology import NodeInfo, Topology
 
 
@@ -96,11 +94,3 @@ def test_in_a_ring_everybody_sees_a_majority_and_not_the_same_one(count: int, se
     views = [frozenset(sees(t, links, n)) for n in names(t)]
     assert all(len(v) > count // 2 for v in views)
     assert len(set(views)) == count
-
-
-@pytest.mark.parametrize(
-    "params", [{"shape": "rong"}, {"direction": "up"}, {"how": "dorp"}, {"clients": "yes"}]
-)
-def test_unknown_parameters_are_refused(params: dict[str, object]) -> None:
-    with pytest.raises(UserError):
-        check_params(params)

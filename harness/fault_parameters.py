@@ -1,0 +1,61 @@
+"""What each kind of fault can be told, declared once: for checking schedules and for the reference docs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import UserError, unknown_name
+from harness.schedule import Fault
+from harness.settings import Setting
+from harness.shapes import DIRECTIONS, HOWS, SHAPES
+
+CLOCK_MODES = ("jump", "drift", "strobe")
+
+
+def _parameter(name: str, default: Any, doc: str, **limits: Any) -> Setting:
+    return Setting(name=name, default=default, doc=doc, scope="fault", **limits)
+
+
+PARAMETERS: Mapping[str, tuple[Setting, ...]] = {
+    "partition": (
+        _parameter("shape", "isolate", "Which links are cut.", choices=SHAPES),
+        _parameter("direction", "both", "As seen from the targets.", choices=DIRECTIONS),
+        _parameter("how", "drop", "Silence, a reset, or bytes that arrive after the heal.", choices=HOWS),
+        _parameter("clients", False, "Whether links to client hosts are cut too."),
+    ),
+    "kill": (),
+    "pause": (),
+    "power": (_parameter("torn", False, "Whether the last write may be torn."),),
+    "clock": (
+        _parameter("mode", "jump", "Once, ever faster or slower, or to and fro.", choices=CLOCK_MODES),
+        _parameter("offset_ms", 0.0, "How far the clock is moved."),
+        _parameter("rate", 0.0, "Of a drift: seconds gained in a second.", minimum=-0.999),
+        _parameter("period_ms", 100.0, "Of a strobe: time between two moves.", minimum=1),
+    ),
+    "slow": (
+        _parameter("latency_ms", 100.0, "Added to every message.", minimum=0),
+        _parameter("jitter_ms", 0.0, "Drawn anew for every message.", minimum=0),
+    ),
+    "crash-at": (_parameter("step", "", "The protocol step at which the node dies."),),
+}
+"""Kind -> parameters, with what holds where a schedule does not say."""
+
+
+def check_parameters(fault: Fault) -> None:
+    """Raises `UserError` for a parameter that the kind does not have, or a value that it cannot take."""
+    known = {parameter.name: parameter for parameter in PARAMETERS[fault.kind]}
+    for name, value in fault.params.items():
+        if name not in known:
+            raise unknown_name(f"parameter of {fault.kind}", name, known)
+        parameter = known[name]
+        if parameter.choices and value not in parameter.choices:
+            raise unknown_name(f"{fault.kind} {name}", str(value), parameter.choices)
+        if isinstance(value, str) != (parameter.kind == "str") or isinstance(value, bool) != (
+            parameter.kind == "bool"
+        ):
+            expected = {"str": "text", "bool": "true or false"}.get(parameter.kind, "a number")
+            raise UserError(f"{name}: expected {expected}, got {value!r}")
+        parameter.parse(value)
+    if fault.kind == "crash-at" and not fault.params.get("step"):
+        raise UserError("crash-at needs the parameter 'step'")
