@@ -32,7 +32,10 @@ class BrokerState(msgspec.Struct, frozen=True):
 
 
 class PartitionState(msgspec.Struct, frozen=True):
-    """One partition's replicated state (semantics 2.1). `leader` is -1 while there is none."""
+    """One partition's replicated state (semantics 2.1). `leader` is -1 while there is none.
+
+    While the ISR is below min.insync.replicas, `isr`, `elr` and `last_known_elr` together are the replicas
+    that had every committed record; those in the last went through an unclean shutdown since (KIP-966)."""
 
     replicas: tuple[int, ...]
     leader: int

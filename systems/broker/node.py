@@ -12,6 +12,7 @@ from systems.broker.context import Handler, RequestContext, Service
 from systems.broker.controller.node import run_controller
 from systems.broker.coordinators import coordinator_services
 from systems.broker.lifecycle import Lifecycle
+from systems.broker.log_reports import LogReports
 from systems.broker.metadata import MetadataImage
 from systems.broker.replica_fetcher import ReplicaFetchers, fetch_limits
 from systems.broker.replicas import ReplicaManager
@@ -54,6 +55,7 @@ class BrokerNode:
         fetchers = ReplicaFetchers(self, fetch_limits(env.config), self._spawn)
         self._replicas = ReplicaManager(self, fetchers, self._proposals)
         self._lifecycle.on_image(lambda old, new: self._replicas.apply(new))
+        self._log_reports = LogReports(self, self._replicas.partitions)
         self._services: tuple[Service, ...] = (
             ApiVersions(self, lambda: self._handlers),
             Metadata(self),
@@ -114,6 +116,7 @@ class BrokerNode:
         self._spawn(self._proposals.run(), "isr-proposals")
         self._spawn(self._replicas.watch_isr(), "isr-watch")
         self._spawn(self._replicas.checkpoint_high_watermarks(), "high-watermark-checkpoint")
+        self._spawn(self._log_reports.run(), "log-reports")
         self._lifecycle.failed.add_done_callback(self._on_end)
         await self._lifecycle.start()
         self._spawn(self._serve(), "server")
@@ -140,6 +143,7 @@ class BrokerNode:
             await self._server.close()
         for channel in self._channels.values():
             channel.close()
+        self._log_reports.stop()
         self._replicas.stop()
         self._replicas.write_checkpoint()
         await self._replicas.flush()

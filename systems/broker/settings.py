@@ -28,6 +28,15 @@ BROKER: tuple[Setting, ...] = (
         doc="Whether a replica that lacks committed records may lead when no other can.",
     ),
     Setting(
+        name="unclean.recovery.strategy",
+        default="balanced",
+        choices=("balanced", "aggressive", "none"),
+        scope="topic",
+        doc="Who leads where ISR and ELR are empty (KIP-966). balanced: once all last known members have shown "
+        "their logs, the one that reaches furthest; aggressive: after a while the furthest of those that "
+        "answered; none: nobody.",
+    ),
+    Setting(
         name="log.flush.interval.messages",
         default=MAX_LONG,
         minimum=1,
@@ -146,6 +155,13 @@ BROKER: tuple[Setting, ...] = (
         scope="broker",
         doc="1: replicas known to hold every committed record stay electable while the ISR is too small "
         "(KIP-966).",
+    ),
+    Setting(
+        name="unclean.recovery.timeout.ms",
+        default=5000,
+        minimum=0,
+        scope="broker",
+        doc="How long an aggressive recovery waits for the logs of all last known members.",
     ),
     Setting(
         name="transaction.version",

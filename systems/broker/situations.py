@@ -15,6 +15,7 @@ SITUATIONS: dict[str, str] = {
     "truncation": "a replica cut records that its leader does not have",
     "leaderless": "a partition had no leader",
     "elr-election": "a leader was elected from the eligible leader replicas (KIP-966)",
+    "recovery": "a leader was chosen by the logs of all last known members of ISR and ELR (KIP-966)",
     "unclean-election": "a replica became leader that may lack committed records",
     "broker-fenced": "the controller took a broker out of service",
     "controller-change": "another controller became active",
@@ -80,6 +81,8 @@ def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
 def _count_change(counts: dict[str, int], before: PartitionView | None, after: PartitionView) -> None:
     if after.reason == "elr-elected":
         counts["elr-election"] += 1
+    elif after.reason == "recovered":
+        counts["recovery"] += 1
     elif after.reason == "unclean-elected":
         counts["unclean-election"] += 1
     if before is None:

@@ -96,6 +96,13 @@ class ObserveReply(msgspec.Struct, frozen=True, array_like=True, tag="observed")
 PeerRequest: TypeAlias = VoteRequest | AppendRequest | SnapshotRequest
 PeerReply: TypeAlias = VoteReply | AppendReply
 
-codec = Codec(
-    VoteRequest, VoteReply, AppendRequest, AppendReply, SnapshotRequest, ObserveRequest, ObserveReply
+MESSAGES = (
+    VoteRequest,
+    VoteReply,
+    AppendRequest,
+    AppendReply,
+    SnapshotRequest,
+    ObserveRequest,
+    ObserveReply,
 )
+codec = Codec(*MESSAGES)

@@ -38,6 +38,11 @@ class Rules(msgspec.Struct, frozen=True):
         key = "unclean.leader.election.enable"
         return str(topic.config.get(key, self.config.get(key, False))).lower() == "true"
 
+    def recovery_strategy(self, topic: TopicState) -> str:
+        """What becomes of a partition whose ISR and ELR are both empty (`recovery.py`)."""
+        key = "unclean.recovery.strategy"
+        return str(topic.config.get(key, self.config.get(key, "balanced")))
+
     def elr(self, image: MetadataImage) -> bool:
         """Whether eligible leader replicas are kept (KIP-966). Without, the last ISR member stays in the
         ISR whatever becomes of it ("last replica standing")."""
@@ -121,15 +126,16 @@ def change_partition(
         isr = old.isr
     min_isr = rules.min_isr(topic, old)
     elr = _eligible(old, isr, min_isr, unclean, rules) if elr_enabled else ()
+    last_known = _last_known(old, isr, elr, min_isr) if elr_enabled else ()
     election = _elect(image, rules, topic, old, isr, elr)
-    last_known = old.last_known_elr
     if election.leader != NO_LEADER and election.leader not in isr:
         isr = (election.leader,)
-        elr = () if election.reason == "unclean-elected" else tuple(b for b in elr if b not in isr)
+        if election.reason == "unclean-elected":
+            # From now on that replica's log is the truth, whatever the others hold.
+            elr, last_known = (), ()
+        elr = tuple(b for b in elr if b not in isr)
     if len(isr) >= min_isr:
         elr, last_known = (), ()
-    elif not isr and old.leader != NO_LEADER:
-        last_known = (old.leader,)
     new = PartitionState(
         replicas=old.replicas,
         leader=election.leader,
@@ -137,11 +143,32 @@ def change_partition(
         partition_epoch=old.partition_epoch + 1,
         isr=isr,
         elr=elr,
-        last_known_elr=last_known if elr_enabled else (),
+        last_known_elr=last_known,
     )
     if msgspec.structs.replace(new, partition_epoch=old.partition_epoch) == old:
         return None
     return PartitionChange(topic.name, index, new, election.reason or _isr_reason(old, new))
+
+
+def elect_recovered(
+    rules: Rules, topic: TopicState, index: int, leader: int, *, complete: bool
+) -> PartitionChange:
+    """Rule 9, the end of a recovery: `leader` has the log that reaches furthest, of all the last known
+    members (`complete`) or only of those that could be asked. The others' logs stay worth asking for while
+    the ISR is too small to commit anything."""
+    old = topic.partitions[index]
+    others = tuple(b for b in old.last_known_elr if b != leader)
+    if not complete or rules.min_isr(topic, old) <= 1:
+        others = ()
+    new = PartitionState(
+        replicas=old.replicas,
+        leader=leader,
+        leader_epoch=old.leader_epoch + 1,
+        partition_epoch=old.partition_epoch + 1,
+        isr=(leader,),
+        last_known_elr=others,
+    )
+    return PartitionChange(topic.name, index, new, "recovered" if complete else "unclean-elected")
 
 
 class _Election(NamedTuple):
@@ -159,7 +186,8 @@ def _elect(
     isr: tuple[int, ...],
     elr: tuple[int, ...],
 ) -> _Election:
-    """Election order of rule 9: the leader that is, ISR, ELR, then only replicas that may lack records."""
+    """Election order of rule 9: the leader that is, ISR, ELR; then nobody before the logs were compared
+    (`recovery.py`), or where it is configured any replica at once."""
 
     def first(candidates: Iterable[int]) -> int:
         among = tuple(candidates)
@@ -174,12 +202,6 @@ def _elect(
         return change(leader, "leader-elected")
     if not isr and (leader := first(elr)) != NO_LEADER:
         return change(leader, "elr-elected")
-    # Nobody is left who is known to have everything. As Kafka does, the last leader is then taken back,
-    # lossy as its restart was: more than min.insync.replicas - 1 replicas crashed that way.
-    if not isr and not elr and rules.elr(image) and len(old.last_known_elr) == 1:
-        leader = first(old.last_known_elr)
-        if leader != NO_LEADER:
-            return change(leader, "unclean-elected")
     if rules.unclean(topic) and (leader := first(old.replicas)) != NO_LEADER:
         return change(leader, "unclean-elected")
     return change(NO_LEADER, "leader-lost")
@@ -196,6 +218,16 @@ def _eligible(
         unclean = None
     members = (*old.isr, *old.elr)
     return tuple(b for b in old.replicas if b in members and b not in isr and b != unclean)
+
+
+def _last_known(
+    old: PartitionState, isr: tuple[int, ...], elr: tuple[int, ...], min_isr: int
+) -> tuple[int, ...]:
+    """Who was in ISR or ELR since the ISR was last large enough, and is so no longer."""
+    if len(isr) >= min_isr:
+        return ()
+    members = (*old.isr, *old.elr, *old.last_known_elr)
+    return tuple(b for b in old.replicas if b in members and b not in isr and b not in elr)
 
 
 def _isr_reason(old: PartitionState, new: PartitionState) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from harness.node import NodeEnvironment
 from systems.broker.context import Handler
@@ -13,12 +13,13 @@ from systems.broker.controller.heartbeats import Heartbeats
 from systems.broker.controller.metadata_log import MetadataLog
 from systems.broker.controller.port import PortProtocol
 from systems.broker.controller.producer_ids import ProducerIds
+from systems.broker.controller.recovery import Recovery
 from systems.broker.controller.registration import Registration
 from systems.broker.controller.topics import Topics
 from systems.broker.metadata import ELR_FEATURE, TRANSACTION_FEATURE, FeatureLevel, Record
+from systems.broker.replica_logs import ReplicaLogs, codec
 from systems.broker.wire import Server
 from systems.raft.core import RaftConfig
-from systems.raft.messages import codec
 from systems.raft.node import RaftNode
 from systems.rpc import Link, ServerConnection
 
@@ -46,6 +47,7 @@ class Controller:
         )
         self._registration = Registration(self.log, rules, self._heartbeats)
         self._alter_partition = AlterPartition(self.log, rules)
+        self._recovery = Recovery(self.log, rules)
         self._topics = Topics(self.log)
         self._producer_ids = ProducerIds(self.log)
         self._server = Server(env.name, self.handlers(), lambda context, error: None)
@@ -69,7 +71,7 @@ class Controller:
             step=env.step,
         )
         self.log.on_activated = self._activate
-        self.log.on_deactivated = self._heartbeats.deactivate
+        self.log.on_deactivated = self._deactivate
 
     def handlers(self) -> dict[int, tuple[range, Handler]]:
         return {
@@ -98,12 +100,21 @@ class Controller:
 
     def _connection(self) -> asyncio.Protocol:
         return PortProtocol(
-            kafka=self._server.connection, rpc=lambda: ServerConnection(codec, self.log.raft.handle)
+            kafka=self._server.connection, rpc=lambda: ServerConnection(codec, self._on_frame)
         )
+
+    def _on_frame(self, message: Any) -> Any:
+        if isinstance(message, ReplicaLogs):
+            return self._recovery.on_replica_logs(message)
+        return self.log.raft.handle(message)
 
     def _activate(self) -> None:
         self._heartbeats.activate()
         self._finalize_features()
+
+    def _deactivate(self) -> None:
+        self._heartbeats.deactivate()
+        self._recovery.deactivate()
 
     def _finalize_features(self) -> None:
         """The first active controller of a cluster writes the feature levels down; later ones find them."""

@@ -15,7 +15,15 @@ from kio.static.primitive import i32, i64
 
 from systems.broker.context import KafkaError
 from systems.broker.controller.alter_partition import validate
-from systems.broker.controller.elections import Rules, change_partition, drop_unclean, fence, unfence
+from systems.broker.controller.elections import (
+    Rules,
+    change_partition,
+    drop_unclean,
+    elect_recovered,
+    fence,
+    unfence,
+)
+from systems.broker.controller.recovery import Choice, awaits_recovery, choose
 from systems.broker.controller.topics import place
 from systems.broker.metadata import (
     BrokerState,
@@ -30,6 +38,7 @@ from systems.broker.metadata import (
     encode_batch,
     encode_image,
 )
+from systems.broker.replica_logs import LogEnd
 
 CONFIG = {"min.insync.replicas": 2}
 
@@ -123,14 +132,71 @@ def test_a_mutant_keeps_the_lossy_replica_eligible() -> None:
     assert story.unfence(1).now.leader == 1
 
 
-def test_the_last_leader_is_taken_back_when_nobody_else_may_be() -> None:
-    story = Story(cluster()).isr(1).fence(2).fence(3).fence(1)
+def everybody_lost(**config: str) -> Story:
+    """1 and 2 were the last to be in sync, then all three restarted uncleanly; nobody is in service yet."""
+    story = Story(cluster(**config)).isr(1, 2).isr(1).fence(2).fence(3).fence(1)
     for broker in (1, 2, 3):
         story.lose(broker)
-    assert (story.now.leader, story.now.isr, story.now.elr) == (-1, (), ())
-    assert story.unfence(2).now.leader == -1
-    assert story.unfence(1).now.leader == 1
-    assert story.reasons == ["unclean-elected"]
+    return story
+
+
+def choice(story: Story, *, overdue: bool = False, **logs: tuple[int, int]) -> Choice | None:
+    return choose(
+        story.image,
+        story.rules,
+        story.image.topics["t"],
+        story.now,
+        {int(b[1:]): LogEnd(*end) for b, end in logs.items()},
+        overdue=overdue,
+    )
+
+
+def test_when_everybody_restarted_uncleanly_nobody_leads_before_the_logs_were_compared() -> None:
+    story = everybody_lost()
+    for broker in (1, 2, 3):
+        story.unfence(broker)
+    now = story.now
+    assert (now.leader, now.isr, now.elr, now.last_known_elr) == (-1, (), (), (1, 2))
+    assert awaits_recovery(now)
+    assert choice(story, b1=(3, 7), b3=(4, 9)) is None, "2 has not answered, 3 was not in sync"
+    assert choice(story, b1=(3, 7), b2=(3, 8)) == Choice(2, complete=True)
+    assert choice(story, b1=(4, 7), b2=(3, 8)) == Choice(1, complete=True)
+    assert choice(story, b1=(3, 8), b2=(3, 8)) == Choice(1, complete=True)
+
+
+def test_the_recovered_leader_stands_alone_until_others_are_in_sync() -> None:
+    story = everybody_lost().unfence(1).unfence(2)
+    story.apply([elect_recovered(story.rules, story.image.topics["t"], 0, 2, complete=True)])
+    now = story.now
+    assert story.reasons == ["recovered"]
+    assert (now.leader, now.leader_epoch, now.isr, now.elr, now.last_known_elr) == (2, 2, (2,), (), (1,))
+    # It goes down too before anybody has caught up: both logs count again.
+    story.fence(2).lose(2)
+    assert (story.now.leader, story.now.last_known_elr) == (-1, (1, 2))
+    story.unfence(2)
+    story.apply([elect_recovered(story.rules, story.image.topics["t"], 0, 2, complete=True)])
+    assert story.isr(2, 1).now.last_known_elr == ()
+
+
+def test_the_replica_with_the_furthest_log_is_waited_for() -> None:
+    story = everybody_lost().unfence(1)
+    assert choice(story, b1=(3, 7), b2=(3, 8)) is None
+    assert choice(story, b1=(3, 8), b2=(3, 8)) == Choice(1, complete=True)
+
+
+def test_an_aggressive_recovery_takes_who_answers_in_time() -> None:
+    story = everybody_lost(unclean_recovery_strategy="aggressive").unfence(1).unfence(3)
+    assert choice(story, b1=(3, 7)) is None
+    assert choice(story, b1=(3, 7), overdue=True) == Choice(1, complete=False)
+    assert choice(story, b1=(3, 7), b3=(3, 8), overdue=True) == Choice(3, complete=False)
+    assert choice(story, b1=(3, 7), b2=(3, 6), b3=(3, 8), overdue=True) == Choice(1, complete=True)
+    story.apply([elect_recovered(story.rules, story.image.topics["t"], 0, 3, complete=False)])
+    assert (story.now.isr, story.now.last_known_elr, story.reasons) == ((3,), (), ["unclean-elected"])
+
+
+def test_without_a_recovery_strategy_nobody_leads() -> None:
+    story = everybody_lost(unclean_recovery_strategy="none").unfence(1).unfence(2)
+    assert choice(story, b1=(3, 7), b2=(3, 8), overdue=True) is None
 
 
 @pytest.mark.parametrize("elr", [0, 1])
