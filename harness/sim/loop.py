@@ -22,7 +22,7 @@ from harness.sim.handles import Handle, TimerHandle
 from harness.sim.host import CURRENT, DEAD, Process
 from harness.sim.refused import RefusedLoopCalls
 from harness.sim.tasks import SimFuture, SimTask
-from harness.sim.trace import TraceDigest
+from harness.sim.trace import BLOCK, TraceDigest
 
 T = TypeVar("T")
 
@@ -57,7 +57,8 @@ class SimLoop(RefusedLoopCalls):
         self._collections = 0
         self._crash: BaseException | None = None
         self._running = False
-        self._debug = False
+        self.get_debug: Callable[[], bool] = bool
+        """Asked by every future: a function of C that says False."""
         self._task_factory: Any = None
 
     # time and callbacks
@@ -129,6 +130,12 @@ class SimLoop(RefusedLoopCalls):
 
     def timer_cancelled(self) -> None:
         self._cancelled += 1
+        heap = self._heap
+        if self._cancelled > 500 and self._cancelled * 2 > len(heap):
+            # In place: nobody may hold a stale list.
+            heap[:] = [entry for entry in heap if entry[3].callback is not None]
+            heapify(heap)
+            self._cancelled = 0
 
     # tasks and futures
 
@@ -182,10 +189,10 @@ class SimLoop(RefusedLoopCalls):
             future = self.create_task(future)
         self._running = True
         try:
-            while not future.done():
-                self.iterate()
-                if self._crash is not None:
-                    raise self._crash
+            if not future.done():
+                self.iterate(future)
+            if self._crash is not None:
+                raise self._crash
         finally:
             self._running = False
             self.process = self.kernel
@@ -201,76 +208,82 @@ class SimLoop(RefusedLoopCalls):
         if self._crash is None:
             self._crash = error
 
-    def iterate(self) -> None:
-        """One round: the clock moves to what is due next, and everything ready runs."""
-        ready = self._ready
-        heap = self._heap
-        if heap:
-            if not ready and heap[0][0] > self.now_ns:
-                self.now_ns = heap[0][0]
-            if heap[0][0] <= self.now_ns:
-                self._collect_due()
-        elif not ready:
-            raise SimulationDeadlockError(
-                f"at {self.now_ns / 1e9:.3f} s nothing is left to happen, and the scenario still waits: "
-                "a future that nobody completes, or a client whose host was killed"
-            )
-        record = self.trace.words.append
-        popleft = ready.popleft
-        count = len(ready)
-        for _ in range(count):
-            handle = popleft()
-            callback = handle.callback
-            if callback is None:
-                continue
-            process = handle.process
-            if process.state:
-                process.withhold(handle)
-                continue
-            self.now_ns = now = self.now_ns + CALLBACK_COST_NS
-            self.process = process
-            record(process.number << 48 | now)
-            context = handle.context
-            try:
-                if context is None:
-                    callback(*handle.args)
-                else:
-                    context.run(callback, *handle.args)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                self._callback_failed(handle, error)
-        self.callbacks += count
-        self.trace.flush_if_full()
-        self._gc_budget -= count
-        if self._gc_budget <= 0:
-            self._collect_garbage()
+    def iterate(self, until: asyncio.Future[Any] | None = None) -> None:
+        """One round: the clock moves to what is due next, and everything ready runs. With `until`, rounds
+        until it is done or the harness has crashed. All in one function, since everything runs through it."""
+        ready, heap, words = self._ready, self._heap, self.trace.words
+        popleft, record = ready.popleft, words.append
+        while True:
+            if heap:
+                when = heap[0][0]
+                if not ready and when > self.now_ns:
+                    self.now_ns = when
+                if when <= self.now_ns:
+                    handle = heappop(heap)[3]
+                    if heap and heap[0][0] <= self.now_ns:
+                        self._collect_due(when, handle)
+                    else:
+                        ready.append(handle)
+            elif not ready:
+                raise SimulationDeadlockError(
+                    f"at {self.now_ns / 1e9:.3f} s nothing is left to happen, and the scenario still waits: "
+                    "a future that nobody completes, or a client whose host was killed"
+                )
+            count = len(ready)
+            for _ in range(count):
+                handle = popleft()
+                callback = handle.callback
+                if callback is None:
+                    continue
+                process = handle.process
+                if process.state:
+                    process.withhold(handle)
+                    continue
+                self.now_ns = now = self.now_ns + CALLBACK_COST_NS
+                self.process = process
+                record(process.number << 48 | now)
+                context = handle.context
+                try:
+                    if context is None:
+                        callback(*handle.args)
+                    else:
+                        context.run(callback, *handle.args)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:
+                    self._callback_failed(handle, error)
+            self.callbacks += count
+            self._gc_budget -= count
+            if len(words) >= BLOCK:
+                self.trace.flush()
+            if self._gc_budget <= 0:
+                self._collect_garbage()
+            if until is None or until.done() or self._crash is not None:
+                return
 
-    def _collect_due(self) -> None:
-        """Moves what is due to the ready queue; hosts that share an instant go in a drawn order."""
+    def _collect_due(self, when: int, handle: Handle) -> None:
+        """Moves what is due, `handle` first, to the ready queue; hosts that share an instant go in a drawn
+        order."""
         heap, ready, now = self._heap, self._ready, self.now_ns
-        while heap and heap[0][0] <= now:
-            when, _, _, handle = heappop(heap)
-            if not heap or heap[0][0] != when:
+        while True:
+            if heap and heap[0][0] == when:
+                batch = [handle]
+                while heap and heap[0][0] == when:
+                    batch.append(heappop(heap)[3])
+                batch = [h for h in batch if h.callback is not None]
+                order: dict[int, float] = {}
+                for h in batch:
+                    if h.process.number not in order:
+                        order[h.process.number] = 0.0
+                if len(order) > 1:
+                    order = {number: self.choices.uniform(TIE) for number in order}
+                    batch.sort(key=lambda h: order[h.process.number])
+                ready.extend(batch)
+            else:
                 ready.append(handle)
-                continue
-            batch = [handle]
-            while heap and heap[0][0] == when:
-                batch.append(heappop(heap)[3])
-            batch = [h for h in batch if h.callback is not None]
-            order: dict[int, float] = {}
-            for h in batch:
-                if h.process.number not in order:
-                    order[h.process.number] = 0.0
-            if len(order) > 1:
-                order = {number: self.choices.uniform(TIE) for number in order}
-                batch.sort(key=lambda h: order[h.process.number])
-            ready.extend(batch)
-        if self._cancelled > 500 and self._cancelled * 2 > len(heap):
-            # In place: nobody may hold a stale list.
-            heap[:] = [entry for entry in heap if entry[3].callback is not None]
-            heapify(heap)
-            self._cancelled = 0
+            if not heap or heap[0][0] > now:
+                break
+            when, _, _, handle = heappop(heap)
 
     def _collect_garbage(self) -> None:
         """At a fixed step, because finalizers are callbacks too."""
@@ -329,11 +342,8 @@ class SimLoop(RefusedLoopCalls):
     def is_closed(self) -> bool:
         return self.ended
 
-    def get_debug(self) -> bool:
-        return self._debug
-
     def set_debug(self, enabled: bool) -> None:
-        self._debug = enabled
+        self.get_debug = (lambda: True) if enabled else bool
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any

@@ -167,7 +167,7 @@ class Pipe:
                 self._loop.now_ns, source, target, self.receiver.connection, size, send_line
             )
         self.receiver.receive(segment)
-        if not self._queue:
+        if self.sender.closed and not self._queue:
             network.forget_if_over(self.sender)
 
     def _stall(self) -> None:

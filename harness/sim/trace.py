@@ -15,11 +15,12 @@ import msgspec
 
 from harness.sim.choices import NAMES, Choices
 
-_BLOCK: Final = 8192
+BLOCK: Final = 8192
+"""Words between two updates of the digest."""
 
 
 class TraceDigest:
-    """A blake2b over 64-bit words. `words.append` is the hot path; call `flush_if_full` now and then."""
+    """A blake2b over 64-bit words. `words.append` is the hot path; call `flush` every `BLOCK` words or so."""
 
     __slots__ = ("_digest", "events", "words")
 
@@ -28,11 +29,7 @@ class TraceDigest:
         self.words = array("q")
         self.events = 0
 
-    def flush_if_full(self) -> None:
-        if len(self.words) >= _BLOCK:
-            self._flush()
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
         self._digest.update(self.words.tobytes())
         self.events += len(self.words)
         # In place: the loop holds on to the array's append method.
@@ -40,7 +37,7 @@ class TraceDigest:
 
     def hexdigest(self) -> str:
         """Of everything so far."""
-        self._flush()
+        self.flush()
         return self._digest.copy().hexdigest()
 
 

@@ -48,13 +48,21 @@ class Follower:
         last = -1 if self._before_kip101 else self._log.epochs.latest
         return FetchPosition(self.leader_epoch, self._log.end_offset, last)
 
+    def is_at(self, asked: FetchPosition) -> bool:
+        """Whether an answer to `asked` is still one to us: neither the epoch nor the log has moved on."""
+        return (
+            asked.fetch_offset == self._log.end_offset
+            and asked.leader_epoch == self.leader_epoch
+            and asked.last_fetched_epoch == (-1 if self._before_kip101 else self._log.epochs.latest)
+        )
+
     def on_records(self, asked: FetchPosition, records: bytes, leader_high_watermark: int) -> bool:
         """Appends what the leader sent and follows its high watermark: HW = min(leader's, own end).
 
         False where the answer is not to what we would ask now: the epoch or the log has moved on.
         Raises `CorruptBatch`.
         """
-        if not self.active or asked != self.position:
+        if not self.active or not self.is_at(asked):
             return False
         for header, batch in split(records):
             if header.base_offset != self._log.end_offset:
@@ -67,7 +75,7 @@ class Follower:
 
     def on_divergence(self, asked: FetchPosition, leader: EpochEnd) -> bool:
         """Rule 4: cut to min(leader's end, own end) of that epoch; the next fetch asks again."""
-        if not self.active or asked != self.position:
+        if not self.active or not self.is_at(asked):
             return False
         self.partition.truncate(
             truncation_offset(self._log.epochs, self._log.end_offset, leader), "divergence"
@@ -76,7 +84,7 @@ class Follower:
 
     def on_out_of_range(self, asked: FetchPosition, leader_end_offset: int) -> None:
         """The leader's log ends before ours and it could not say where they part (it knows no epochs)."""
-        if self.active and asked == self.position:
+        if self.active and self.is_at(asked):
             self.partition.truncate(leader_end_offset, "out of range")
 
     def stop(self) -> None:

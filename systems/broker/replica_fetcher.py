@@ -175,7 +175,7 @@ class ReplicaFetcher:
     def _note_move(self, told: _Told) -> None:
         name = told.follower.partition.name
         present = self._followers.get(name) is told.follower and name not in self._backing_off
-        if present and told.follower.position != told.position:
+        if present and not told.follower.is_at(told.position):
             self._news[name] = told.follower
 
     def _leave_out(self, follower: Follower) -> None:

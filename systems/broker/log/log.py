@@ -37,6 +37,8 @@ class Log:
         self._segment_bytes = segment_bytes
         self._flush_every_append = flush_every_append
         self._segments: list[Segment] = []
+        self.end_offset = 0
+        """Where the next batch goes; kept, because nothing is asked for more often."""
         self._snapshots: list[_StoredSnapshot] = []
         self._last_crc = 0
         self._flushed_offset = 0
@@ -47,10 +49,6 @@ class Log:
     @property
     def start_offset(self) -> int:
         return self._segments[0].base_offset
-
-    @property
-    def end_offset(self) -> int:
-        return self._segments[-1].end_offset
 
     @property
     def durable_end_offset(self) -> int:
@@ -69,6 +67,7 @@ class Log:
         if self._segments[-1].size and self._segments[-1].size + len(batch) > self._segment_bytes:
             self._roll(header.base_offset)
         self._segments[-1].append(header, batch)
+        self.end_offset = header.last_offset + 1
         self._follow(header, batch)
 
     def read(self, start_offset: int, end_offset: int, max_bytes: int) -> Slice:
@@ -103,7 +102,7 @@ class Log:
             segment = self._segments.pop()
             if segment.created:
                 self._disk.remove(segment.name)
-        end = self._segments[-1].truncate(end_offset)
+        end = self.end_offset = self._segments[-1].truncate(end_offset)
         self._flushed_offset = min(self._flushed_offset, end)
         self.epochs.truncate(end)
         while self._snapshots and self._snapshots[-1].snapshot.offset > end:
@@ -170,6 +169,7 @@ class Log:
             self._segments.append(segment)
         if not self._segments:
             self._segments.append(Segment(self._disk, self.folder, 0))
+        self.end_offset = self._segments[-1].end_offset
         good = [s for s in self._snapshots if crc_at.get(s.snapshot.offset) == s.last_crc]
         for stored in self._snapshots:
             if stored not in good:
