@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
+from harness.client_log import HERE
+
 T = TypeVar("T")
 
 _HOST: ContextVar[TaskHost | None] = ContextVar("client host", default=None)
@@ -30,6 +32,7 @@ class TaskHost:
         promise: asyncio.Future[T] = loop.create_future()
         context = copy_context()
         context.run(_HOST.set, self)
+        context.run(HERE.set, self.name)
         task = loop.create_task(coroutine, context=context)
 
         def finished(task: asyncio.Task[T]) -> None:

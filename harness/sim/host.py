@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.client_log import HERE
 from harness.sim.clock import SimWallClock
 from harness.sim.disk import SimDisk
 
@@ -62,6 +63,7 @@ class Process:
         self.exception_handler: Callable[[Any, dict[str, Any]], Any] | None = None
         self.context: Context = Context()
         self.context.run(CURRENT.set, self)
+        self.context.run(HERE.set, host.name)
         self._prune_at = 64
 
     def __repr__(self) -> str:
