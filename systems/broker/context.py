@@ -68,11 +68,13 @@ class LeaderPartition(Protocol):
         producer_id: int,
         producer_epoch: int,
         coordinator_epoch: int,
+        transaction_version: int,
         commit: bool,
         timeout_ms: int,
     ) -> Appended:
-        """A transaction's control record, at acks=all. A duplicate marker is a no-op. Raises
-        `TRANSACTION_COORDINATOR_FENCED` for an older coordinator epoch and `INVALID_PRODUCER_EPOCH`."""
+        """A transaction's control record, at acks=all. From transaction version 2 on a duplicate marker is a
+        no-op. Raises `TRANSACTION_COORDINATOR_FENCED` for an older coordinator epoch and
+        `INVALID_PRODUCER_EPOCH`."""
         ...
 
     def read_batches(self, start_offset: int, end_offset: int) -> Iterator[bytes]:

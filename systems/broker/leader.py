@@ -203,19 +203,26 @@ class Leader:
         producer_id: int,
         producer_epoch: int,
         coordinator_epoch: int,
+        transaction_version: int,
         commit: bool,
         timeout_ms: int,
     ) -> Appended:
         """Rule 2.4.6. Acknowledged only when replicated, duplicates included."""
         self.check_active()
         self._check_in_sync_replicas(-1)
-        self._verifying.pop(producer_id, None)
         offset = self._log.end_offset
-        duplicate = not self._log.producers.check_marker(producer_id, producer_epoch, coordinator_epoch)
+        try:
+            duplicate = not self._log.producers.check_marker(
+                producer_id, producer_epoch, coordinator_epoch, transaction_version
+            )
+        except KafkaError:
+            self._late("transaction marker of another epoch")
+            raise
         if duplicate:
             self._late("repeated transaction marker")
             offset -= 1
         else:
+            self._verifying.pop(producer_id, None)
             self._append_batch(
                 control_batch(
                     producer_id=producer_id,

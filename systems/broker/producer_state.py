@@ -27,14 +27,12 @@ class SentBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ProducerEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One producer id. `open_since` is the first offset of its open transaction here, -1 without one.
-    `raised_by_marker` says that the present epoch came with a marker and not with data."""
+    """One producer id. `open_since` is the first offset of its open transaction here, -1 without one."""
 
     epoch: int
     batches: tuple[SentBatch, ...] = ()
     coordinator_epoch: int = -1
     open_since: int = -1
-    raised_by_marker: bool = False
 
     @property
     def last_sequence(self) -> int:
@@ -130,9 +128,16 @@ class ProducerStates:
             f"producer {header.producer_id} sent {header.base_sequence}, expected {expected}",
         )
 
-    def check_marker(self, producer_id: int, producer_epoch: int, coordinator_epoch: int) -> bool:
+    def check_marker(
+        self, producer_id: int, producer_epoch: int, coordinator_epoch: int, transaction_version: int
+    ) -> bool:
         """Rule 2.4.6: True where the marker is to be appended, False where it is a duplicate. Raises
-        `INVALID_PRODUCER_EPOCH` and `TRANSACTION_COORDINATOR_FENCED`."""
+        `INVALID_PRODUCER_EPOCH` and `TRANSACTION_COORDINATOR_FENCED`.
+
+        From transaction version 2 on a marker's epoch is above its transaction's, so one with the known
+        epoch was here before: the retry of a coordinator that missed the answer (KAFKA-19999), or, where the
+        next transaction runs already, a late one. Before, nothing tells a late marker from the one that is
+        due, and it ends whatever is open."""
         entry = self._producers.get(producer_id)
         if entry is None:
             return True
@@ -141,14 +146,13 @@ class ProducerStates:
                 ErrorCode.transaction_coordinator_fenced,
                 f"coordinator epoch {coordinator_epoch}, known {entry.coordinator_epoch}",
             )
-        if producer_epoch < entry.epoch:
+        repeated = transaction_version >= 2 and producer_epoch == entry.epoch
+        if producer_epoch < entry.epoch or (repeated and entry.open_since >= 0):
             raise KafkaError(
                 ErrorCode.invalid_producer_epoch,
                 f"marker for producer {producer_id} epoch {producer_epoch}, known {entry.epoch}",
             )
-        # An epoch that a marker raised ended the transaction of the epoch before. What runs in it since is
-        # the next transaction (KIP-890), and a marker with the same epoch is the old one, delivered late.
-        return not (producer_epoch == entry.epoch and entry.raised_by_marker)
+        return not repeated
 
     def forget_sequences(self) -> None:
         """Bug dedupe-state-not-replicated: a new leader knows no sequence that its predecessor accepted."""
@@ -179,7 +183,6 @@ class ProducerStates:
             batches=batches,
             coordinator_epoch=entry.coordinator_epoch if entry is not None else -1,
             open_since=open_since,
-            raised_by_marker=False if fresh or entry is None else entry.raised_by_marker,
         )
 
     def on_marker(self, header: BatchHeader, marker: Marker) -> None:
@@ -197,7 +200,6 @@ class ProducerStates:
             epoch=header.producer_epoch,
             batches=() if raised or entry is None else entry.batches,
             coordinator_epoch=marker.coordinator_epoch,
-            raised_by_marker=True if raised or entry is None else entry.raised_by_marker,
         )
 
     # ── what readers may see ─────────────────────────────────────────────────────────────────────────

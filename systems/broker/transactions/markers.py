@@ -17,7 +17,9 @@ from systems.broker.transactions.state import Partition, Transaction
 log = logging.getLogger(__name__)
 
 WRITE_TXN_MARKERS = 27
-_VERSION = 1
+_VERSIONS = range(1, 3)
+_VERSION = 2
+"""The first that says which transaction version's rules a marker follows."""
 _REQUEST_TIMEOUT_MS = 3000
 _APPEND_TIMEOUT_MS = 500
 """Short, because later markers wait behind this one; an unreplicated marker is asked for again."""
@@ -86,6 +88,7 @@ class MarkerSender:
                         for topic, indexes in _grouped(partitions).items()
                     ],
                     "coordinator_epoch": coordinator_epoch,
+                    "transaction_version": txn.transaction_version,
                 }
             ],
         )
@@ -134,7 +137,7 @@ class MarkerReceiver:
         self._groups = groups
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
-        return {WRITE_TXN_MARKERS: (range(_VERSION, _VERSION + 1), self.on_write_txn_markers)}
+        return {WRITE_TXN_MARKERS: (_VERSIONS, self.on_write_txn_markers)}
 
     async def start(self) -> None: ...
 
@@ -182,6 +185,7 @@ class MarkerReceiver:
                 producer_id=marker.producer_id,
                 producer_epoch=marker.producer_epoch,
                 coordinator_epoch=marker.coordinator_epoch,
+                transaction_version=getattr(marker, "transaction_version", 0),
                 commit=marker.transaction_result,
                 timeout_ms=0 if early else _APPEND_TIMEOUT_MS,
             )

@@ -63,7 +63,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """What the log keeps of one transactional id.
 
     `producer_epoch` is -1 until the first InitProducerId is durable. In Prepare* it is the epoch that the
-    markers carry; then `next_producer_id`, where set, is what the next transaction runs under.
+    markers carry; then `next_producer_id`, where set, is what the next transaction runs under, and
+    `transaction_version` is 2 where the decision raised the epoch, so that markers tell which one they end.
     """
 
     transactional_id: str
@@ -74,6 +75,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     next_producer_id: int = NONE
     timeout_ms: int
     state: State = State.EMPTY
+    transaction_version: int = 1
     partitions: tuple[Partition, ...] = ()
     started_ms: int = NONE
     updated_ms: int = NONE
@@ -157,7 +159,13 @@ def fence(txn: Transaction, *, resumable: bool, now_ms: int) -> Transaction:
     epoch = txn.producer_epoch
     fenced = _moved(txn, State.PREPARE_EPOCH_FENCE, producer_epoch=min(epoch + 1, MAX_EPOCH))
     last = epoch if resumable and epoch < MAX_EPOCH - 1 else NONE
-    return _moved(fenced, State.PREPARE_ABORT, last_producer_epoch=last, updated_ms=now_ms)
+    return _moved(
+        fenced,
+        State.PREPARE_ABORT,
+        transaction_version=2 if fenced.producer_epoch > epoch else 1,
+        last_producer_epoch=last,
+        updated_ms=now_ms,
+    )
 
 
 def add_partitions(
@@ -227,7 +235,7 @@ def end(
 def _prepared(
     txn: Transaction, commit: bool, bump_epoch: bool, next_producer_id: int, now_ms: int
 ) -> Transaction:
-    changes: dict[str, Any] = {"updated_ms": now_ms}
+    changes: dict[str, Any] = {"updated_ms": now_ms, "transaction_version": 2 if bump_epoch else 1}
     if txn.state is not State.ONGOING:
         changes |= {"partitions": (), "started_ms": now_ms}
     if bump_epoch:

@@ -29,8 +29,10 @@ class Partition:
             self.end += count
         return duplicate
 
-    def mark(self, *, pid: int = 1, epoch: int = 0, commit: bool = True, coordinator: int = 0) -> bool:
-        if not self.states.check_marker(pid, epoch, coordinator):
+    def mark(
+        self, *, pid: int = 1, epoch: int = 0, commit: bool = True, coordinator: int = 0, version: int = 1
+    ) -> bool:
+        if not self.states.check_marker(pid, epoch, coordinator, version):
             return False
         data = control_batch(
             producer_id=pid,
@@ -132,12 +134,14 @@ def test_transaction_version_2_a_late_marker_does_not_end_the_next_transaction()
     """The marker carries e+1, in which the next transaction runs (KIP-890)."""
     partition = Partition()
     partition.send(0, epoch=3, transactional=True)
-    assert partition.mark(epoch=4)
+    assert partition.mark(epoch=4, version=2)
+    assert not partition.mark(epoch=4, version=2), "the same marker once more"
     partition.send(0, epoch=4, transactional=True)
     opened = partition.states.open_since(1)
-    assert not partition.mark(epoch=4), "the same marker once more"
+    with _refused(ErrorCode.invalid_producer_epoch):
+        partition.mark(epoch=4, version=2)
     assert partition.states.open_since(1) == opened
-    assert partition.mark(epoch=5)
+    assert partition.mark(epoch=5, version=2)
     with _refused(ErrorCode.invalid_producer_epoch):
         partition.send(1, epoch=4, transactional=True)
 
@@ -148,6 +152,35 @@ def test_transaction_version_1_markers_carry_the_transactions_own_epoch() -> Non
         partition.send(sequence, transactional=True)
         assert partition.mark()
         assert partition.states.open_since(1) is None
+
+
+def test_transaction_version_1_a_late_marker_ends_the_next_transaction() -> None:
+    """S11, at the partition: the same epoch, so nothing tells it from the marker that is due."""
+    partition = Partition()
+    partition.send(0, transactional=True)
+    assert partition.mark()
+    assert partition.mark(), "harmless while nothing is open"
+    partition.send(1, transactional=True)
+    assert partition.mark(commit=False)
+    assert [a.first_offset for a in partition.states.aborted_in(0, 10)] == [3]
+
+
+def test_transaction_version_1_a_marker_without_records_is_not_taken_for_the_next_ones() -> None:
+    partition = Partition()
+    assert partition.mark(commit=False)
+    partition.send(0, transactional=True)
+    assert partition.mark()
+    assert partition.states.open_since(1) is None
+
+
+def test_a_marker_of_the_version_before_leaves_room_for_one_of_version_2() -> None:
+    """A client was updated between two transactions: its InitProducerId raised the epoch."""
+    partition = Partition()
+    partition.send(0, epoch=3, transactional=True)
+    assert partition.mark(epoch=3, version=1)
+    partition.send(0, epoch=4, transactional=True)
+    assert partition.mark(epoch=5, version=2)
+    assert not partition.mark(epoch=5, version=2)
 
 
 def test_a_marker_fences_even_where_nothing_was_written() -> None:

@@ -66,7 +66,9 @@ class FakePartition:
         self._check_leads(leader_epoch)
         return Appended(base, self.log_end_offset - 1, 0, 0)
 
-    async def append_marker(self, *, timeout_ms: int, commit: bool, **marker: Any) -> Appended:
+    async def append_marker(
+        self, *, timeout_ms: int, commit: bool, transaction_version: int, **marker: Any
+    ) -> Appended:
         failure, self.fail_next = self.fail_next, None
         if failure is not None and failure[1] is False:
             raise KafkaError(failure[0])
