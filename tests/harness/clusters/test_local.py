@@ -134,6 +134,51 @@ def test_up_serves_until_ctrl_c(tmp_path: Path) -> None:
     assert node_processes(tmp_path) == []
 
 
+def up(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", "from harness.cli import main; main()", "up", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_up_tells_of_a_node_that_is_killed_and_goes_on(tmp_path: Path) -> None:
+    running = up("toy-bag", "--json", "--dir", str(tmp_path))
+    assert running.stdout is not None
+    assert running.stderr is not None
+    told = msgspec.json.decode(running.stdout.readline())
+    assert told["bootstrap_servers"] == ",".join(node["address"] for node in told["nodes"])
+    os.kill(told["nodes"][1]["pid"], signal.SIGKILL)
+    assert running.stderr.readline() == "chaos: node n2 ended: exit code -9: (empty)\n"
+    host, port = told["nodes"][0]["address"].split(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(timeout=20) == 0
+    assert running.stderr.read() == "stopping\n"
+    assert node_processes(tmp_path) == []
+    for node in told["nodes"]:
+        with pytest.raises(OSError):
+            socket.create_connection((host, int(node["address"].split(":")[1])), timeout=5)
+
+
+def test_up_of_nodes_that_do_not_start_ends_and_keeps_their_logs(tmp_path: Path) -> None:
+    ended = up("toy-mute", "--dir", str(tmp_path))
+    stderr = ended.communicate(timeout=30)[1]
+    assert ended.returncode == 2
+    assert "node n1 did not start (exit code 4)" in stderr
+    assert "no such disk" in (tmp_path / "n1.log").read_text()
+    assert node_processes(tmp_path) == []
+
+
+def test_up_is_interrupted_while_it_starts(tmp_path: Path) -> None:
+    running = up("toy-bag", "--set", "bag.size=1", "--dir", str(tmp_path))
+    wait_for(lambda: node_processes(tmp_path))
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=20) == 0
+    wait_for(lambda: [] if node_processes(tmp_path) else [1])
+
+
 def wait_for(look: Any) -> int:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
