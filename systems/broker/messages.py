@@ -26,13 +26,12 @@ _NO_THROTTLE: dict[str, Any] = {"throttle_time": i32Timedelta.parse(datetime.tim
 
 def response(context: RequestContext, /, **fields: Any) -> Any:
     """The response payload to that request, in its version. Raises TypeError for a missing field."""
-    schema = load_response_schema(context.api_key, context.version)
-    return _build(schema, _NO_THROTTLE | fields)
+    return _build(_response_schema(context.api_key, context.version), _NO_THROTTLE | fields)
 
 
 def request(api_key: int, version: int, /, **fields: Any) -> Any:
     """A request payload. Raises TypeError for a missing field."""
-    return _build(load_request_schema(api_key, version), fields)
+    return _build(_request_schema(api_key, version), fields)
 
 
 def milliseconds(value: int) -> Any:
@@ -51,19 +50,28 @@ def in_milliseconds(value: datetime.timedelta) -> int:
     return value // datetime.timedelta(milliseconds=1)
 
 
+_request_schema = cache(load_request_schema)
+_response_schema = cache(load_response_schema)
+
+
 def _build(schema: Any, fields: Mapping[str, Any]) -> Any:
     shape = _shape(schema)
-    return schema(**{name: shape[name](value) for name, value in fields.items() if name in shape})
+    arguments = {}
+    for name, value in fields.items():
+        if name in shape:
+            convert = shape[name]
+            arguments[name] = value if convert is None else convert(value)
+    return schema(**arguments)
 
 
 @cache
-def _shape(schema: Any) -> dict[str, Callable[[Any], Any]]:
+def _shape(schema: Any) -> dict[str, Callable[[Any], Any] | None]:
     hints = typing.get_type_hints(schema)
     return {f.name: _converter(hints[f.name]) for f in dataclasses.fields(schema)}
 
 
-def _converter(hint: Any) -> Callable[[Any], Any]:
-    """How a plain value becomes what a field of that type holds."""
+def _converter(hint: Any) -> Callable[[Any], Any] | None:
+    """How a plain value becomes what a field of that type holds; None where it is that already."""
     if dataclasses.is_dataclass(hint):
         return lambda value: _build(hint, value)
     arguments = typing.get_args(hint)
@@ -74,5 +82,5 @@ def _converter(hint: Any) -> Callable[[Any], Any]:
         return tuple
     if arguments:  # `X | None`
         inner = _converter(next(a for a in arguments if a is not type(None)))
-        return lambda value: None if value is None else inner(value)
-    return lambda value: value
+        return None if inner is None else (lambda value: None if value is None else inner(value))
+    return None

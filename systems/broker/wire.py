@@ -7,19 +7,19 @@ correlation id, client id; or the correlation id alone in a response) and a kio 
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from kio.index import KioIndexError, load_request_schema, load_response_schema
-from kio.serial import entity_reader, entity_writer
+from kio.serial import entity_reader
 
 from harness.node import Address
 from systems.broker.context import Handler, RequestContext
+from systems.broker.kio_writing import Writer, payload_writer
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +84,14 @@ def _response_reader(api_key: int, version: int) -> tuple[Callable[[bytes, int],
     return entity_reader(cast(Any, schema)), schema.__header_schema__.__flexible__
 
 
-_writers: dict[type[Any], tuple[Callable[[io.BytesIO, Any], None], bool]] = {}
+_writers: dict[type[Any], tuple[Writer, bool]] = {}
 
 
-def _writer(schema: type[Any]) -> tuple[Callable[[io.BytesIO, Any], None], bool]:
+def _writer(schema: type[Any]) -> tuple[Writer, bool]:
     """The payload's writer, and whether its header carries tagged fields."""
     known = _writers.get(schema)
     if known is None:
-        known = _writers[schema] = (cast(Any, entity_writer(schema)), schema.__header_schema__.__flexible__)
+        known = _writers[schema] = (payload_writer(cast(Any, schema)), schema.__header_schema__.__flexible__)
     return known
 
 
@@ -105,23 +105,15 @@ def encode_request(payload: Any, correlation_id: int, client_id: str | None) -> 
         header = _REQUEST_FRAME.pack(size, api_key, version, correlation_id, length)
         return b"".join((header, name, b"\0" if flexible_header else b"", body))
     write, flexible_header = _writer(type(payload))
-    buffer = io.BytesIO()
-    buffer.write(
-        _REQUEST_FRAME.pack(
-            0,
-            payload.__api_key__,
-            payload.__version__,
-            correlation_id,
-            len(name) if client_id is not None else -1,
-        )
+    length = len(name) if client_id is not None else -1
+    frame = bytearray(
+        _REQUEST_FRAME.pack(0, payload.__api_key__, payload.__version__, correlation_id, length)
     )
-    buffer.write(name)
+    frame += name
     if flexible_header:
-        buffer.write(b"\0")
-    write(buffer, payload)
-    size = buffer.tell()
-    frame = buffer.getbuffer()
-    _LENGTH.pack_into(frame, 0, size - 4)
+        frame.append(0)
+    write(frame, payload)
+    _LENGTH.pack_into(frame, 0, len(frame) - 4)
     return bytes(frame)
 
 
@@ -167,14 +159,11 @@ def encode_response(payload: Any, correlation_id: int) -> bytes:
         header = _RESPONSE_FRAME.pack(4 + flexible_header + len(body), correlation_id)
         return b"".join((header, b"\0" if flexible_header else b"", body))
     write, flexible_header = _writer(type(payload))
-    buffer = io.BytesIO()
-    buffer.write(_RESPONSE_FRAME.pack(0, correlation_id))
+    frame = bytearray(_RESPONSE_FRAME.pack(0, correlation_id))
     if flexible_header:
-        buffer.write(b"\0")
-    write(buffer, payload)
-    size = buffer.tell()
-    frame = buffer.getbuffer()
-    _LENGTH.pack_into(frame, 0, size - 4)
+        frame.append(0)
+    write(frame, payload)
+    _LENGTH.pack_into(frame, 0, len(frame) - 4)
     return bytes(frame)
 
 
@@ -197,21 +186,6 @@ def _skip_tags(frame: bytes, position: int) -> int:
         size, position = _read_unsigned_varint(frame, position)
         position += size
     return position
-
-
-_SMALL_VARINTS: Final = tuple(bytes((value,)) for value in range(0x80))
-
-
-def unsigned_varint(value: int) -> bytes:
-    """As the lengths of flexible versions are written."""
-    if value < 0x80:
-        return _SMALL_VARINTS[value]
-    written = bytearray()
-    while value >= 0x80:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
 
 
 def _read_unsigned_varint(frame: bytes, position: int) -> tuple[int, int]:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from systems.broker.follower import FetchPosition
+from systems.broker.kio_writing import unsigned_varint
 from systems.broker.leader import Fetched
-from systems.broker.wire import Encoded, unsigned_varint
+from systems.broker.wire import Encoded
 
 FETCH: Final = 1
 FOLLOWER_VERSION: Final = 16
