@@ -1,110 +1,90 @@
-"""The story of an anomaly: what clients did, what was broken meanwhile, and what the nodes said of themselves.
+"""The story of an anomaly: moments in order of time, those that matter most where there are too many.
 
 Node events are colour: no verdict rests on them, and a history without them tells the same anomalies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from harness.checker import CheckContext
-from harness.history import History
-from harness.node import NodeEvent
-from harness.ops import Op
+import msgspec
+
+from checkers.narrative import begins, ends
+from checkers.outages import SILENCES, Outage
 from harness.results import Moment
 
-NS = 1_000_000_000
-MOST_EVENTS = 12
-LEAD_NS = NS
-"""How long before the first operation the story begins."""
+MOST_MOMENTS = 15
+
+ESSENTIAL, TELLING, COLOUR = 0, 1, 2
+"""How much a moment matters; the proof itself is essential."""
 
 
-def seconds(time_ns: int) -> str:
-    return f"{time_ns / NS:.3f} s"
+class Beat(msgspec.Struct, frozen=True):
+    moment: Moment
+    weight: int = ESSENTIAL
 
 
-def op_text(op: Op) -> str:
-    """`process 3 send orders/0 3:17: ok`, without the records that it read."""
-    what = [f"process {op.process}", op.f]
-    if op.key is not None:
-        what.append(str(op.key))
-    if isinstance(op.value, (str, int)):
-        what.append(str(op.value))
-    elif isinstance(op.value, list):
-        what.append(f"{len(op.value)} records")
-    text = " ".join(what)
-    offset = op.extra.get("offset")
-    return (
-        f"{text}: {op.type}"
-        + (f" at offset {offset}" if offset is not None else "")
-        + (f" ({op.error})" if op.error is not None else "")
+def compose(beats: Iterable[Beat]) -> tuple[Moment, ...]:
+    """At most `MOST_MOMENTS`, in order of time. What is left out, least weight and latest first, is counted where
+    the first of it would stand."""
+    ordered = sorted(_distinct(beats), key=lambda beat: beat.moment.time)
+    if len(ordered) <= MOST_MOMENTS:
+        return tuple(beat.moment for beat in ordered)
+    by_weight = sorted(range(len(ordered)), key=lambda place: (ordered[place].weight, place))
+    last = len(ordered) - 1
+    kept = set(by_weight[: MOST_MOMENTS - 1])
+    if ordered[last].weight == ESSENTIAL and last not in kept:
+        kept = {*by_weight[: MOST_MOMENTS - 2], last}
+    dropped = [place for place in range(len(ordered)) if place not in kept]
+    count = len(dropped)
+    left_out = Moment(
+        ordered[dropped[0]].moment.time, f"… {count} less telling moments from here on are left out"
     )
-
-
-def tell(
-    history: History, context: CheckContext, witnesses: Sequence[Op], *, partition: str | None = None
-) -> tuple[Moment, ...]:
-    """Moments in order of time: the operations, the faults between them, and what happened to the partition."""
-    moments = [Moment(op.time, op_text(op), op=op.index) for op in witnesses]
-    if witnesses:
-        start = min(op.time for op in witnesses) - LEAD_NS
-        end = max(op.time for op in witnesses)
-        moments += _faults(history, start, end)
-        moments += _events(context.events, partition, start, end)
-    return tuple(sorted(moments, key=lambda m: m.time))
-
-
-def faults_between(history: History, ops: Sequence[Op]) -> tuple[int, ...]:
-    """History indices of faults in force at some time between the first and the last operation."""
-    if not ops:
-        return ()
-    start, end = min(op.time for op in ops), max(op.time for op in ops)
-    began: dict[Any, Op] = {}
-    active: list[int] = []
-    ended: set[Any] = set()
-    undo = {"restart", "resume", "disarm"}
-    for fault in history.faults:
-        if fault.type == "invoke":
-            continue
-        position = fault.value.get("fault") if isinstance(fault.value, dict) else None
-        if fault.f.startswith("heal") or fault.f in undo:
-            begun = began.get(position)
-            if begun is not None and begun.time <= end and fault.time >= start:
-                active.append(begun.index)
-            ended.add(position)
-        elif fault.type == "ok":
-            began[position] = fault
-            ended.discard(position)
-    active += [op.index for position, op in began.items() if position not in ended and op.time <= end]
-    return tuple(sorted(set(active)))
-
-
-def _faults(history: History, start: int, end: int) -> list[Moment]:
-    found = []
-    for fault in history.faults:
-        if fault.type == "ok" and start <= fault.time <= end and isinstance(fault.value, dict):
-            targets = ", ".join(str(t) for t in fault.value.get("targets") or ())
-            found.append(Moment(fault.time, f"{fault.f} {targets}".strip(), op=fault.index))
-    return found[-MOST_EVENTS:]
-
-
-def _events(events: Sequence[NodeEvent], partition: str | None, start: int, end: int) -> list[Moment]:
-    """Events of the partition, the latest ones: what stands nearest to the proof tells most."""
-    if partition is None:
-        return []
-    found = [
-        Moment(event.time, _event_text(event), node=event.node)
-        for event in events
-        if start <= event.time <= end and event.fields.get("partition") == partition
+    told = [
+        left_out if place == dropped[0] else ordered[place].moment
+        for place in range(len(ordered))
+        if place in kept or place == dropped[0]
     ]
-    return found[-MOST_EVENTS:]
+    return tuple(told)
 
 
-def _event_text(event: NodeEvent) -> str:
-    fields = ", ".join(f"{k}={_plain(v)}" for k, v in event.fields.items() if k != "partition")
-    return f"{event.node}: {event.kind}" + (f" ({fields})" if fields else "")
+def _distinct(beats: Iterable[Beat]) -> list[Beat]:
+    """The same sentence at the same time is told once, with its greatest weight."""
+    found: dict[tuple[int, str], Beat] = {}
+    for beat in beats:
+        key = (beat.moment.time, beat.moment.text)
+        if key not in found or beat.weight < found[key].weight:
+            found[key] = beat
+    return list(found.values())
 
 
-def _plain(value: Any) -> str:
-    return "[" + " ".join(str(v) for v in value) + "]" if isinstance(value, (list, tuple)) else str(value)
+def fault_beats(
+    faults: Sequence[Outage],
+    start: int,
+    end: int,
+    *,
+    concerned: Iterable[str] = (),
+    decisive: Iterable[str] = (),
+) -> list[Beat]:
+    """Faults in force between `start` and `end`; one that began earlier stands at its own time. Those that silenced a
+    `decisive` node are essential, those that hit a `concerned` one telling."""
+    near, crucial = frozenset(concerned), frozenset(decisive)
+    beats: list[Beat] = []
+    for fault in faults:
+        if not fault.overlaps(start, end):
+            continue
+        hit = frozenset(fault.targets)
+        weight = TELLING if hit & near else COLOUR
+        if hit & crucial and fault.kind in SILENCES:
+            weight = ESSENTIAL
+        node = fault.targets[0] if len(fault.targets) == 1 else None
+        beats.append(Beat(Moment(fault.start, begins(fault), op=fault.index, node=node), weight))
+        if fault.end is not None and fault.end <= end:
+            after = Moment(fault.end, ends(fault), op=fault.undone, node=node)
+            beats.append(Beat(after, max(weight, TELLING)))
+    return beats
+
+
+def active_between(faults: Sequence[Outage], start: int, end: int) -> tuple[int, ...]:
+    """History indices of the faults in force at some time between."""
+    return tuple(sorted(fault.index for fault in faults if fault.overlaps(start, end)))

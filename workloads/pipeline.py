@@ -63,6 +63,7 @@ class Pipeline:
 
     async def transfer(self, op: Invocation) -> Completion:
         transaction = _Transaction(op)
+        transaction.extra["transactional_id"] = self._transactional_id
         try:
             return await self._transfer(transaction)
         except PROGRAMMING_ERRORS:

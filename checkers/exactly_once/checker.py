@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from checkers.exactly_once.contributions import left_undone, lost, repeated
-from checkers.exactly_once.explain import sentence
+from checkers.exactly_once.explain import explain
 from checkers.exactly_once.offsets import offset_regressions
 from checkers.exactly_once.outputs import Outputs, collect_outputs
 from checkers.exactly_once.transactions import dirty, torn
 from checkers.exactly_once.transfers import Transfers, collect
-from checkers.findings import Finding, anomalies_of
+from checkers.findings import Finding
 from checkers.log.observations import Observations, observe
 from harness.checker import CheckContext
 from harness.history import History
@@ -37,7 +37,7 @@ class ExactlyOnceChecker:
         transfers = collect(seen, offsets_in_transaction=in_transaction)
         outputs = collect_outputs(seen, transfers)
         findings = find(seen, transfers, outputs)
-        anomalies = anomalies_of(history, findings, context, sentence=sentence)
+        anomalies = explain(seen, transfers, outputs, findings, context)
         reason = None if anomalies else too_thin(seen, transfers, outputs)
         verdict = Verdict.INVALID if anomalies else Verdict.VALID if reason is None else Verdict.UNKNOWN
         return Result(

@@ -1,43 +1,55 @@
-"""The sentences of the `exactly-once` checker."""
+"""What the `exactly-once` checker found, for a reader."""
 
 from __future__ import annotations
 
-from checkers.findings import Finding
-from checkers.log.observations import shown
-from checkers.story import seconds
-from harness.ops import Op
+from collections.abc import Callable, Mapping, Sequence
+
+from checkers.exactly_once.case import Case
+from checkers.exactly_once.explain_inputs import duplicate, lost
+from checkers.exactly_once.explain_transactions import aborted_read, offset_regression, phantom_read, torn
+from checkers.exactly_once.outputs import Outputs
+from checkers.exactly_once.transfers import Transfers
+from checkers.findings import Explanation, Finding, anomalies_of
+from checkers.log.observations import Observations
+from checkers.log.scene import scene
+from harness.checker import CheckContext
+from harness.results import Anomaly
+
+EXPLANATIONS: Mapping[str, Callable[[Case], Explanation]] = {
+    "eos-duplicate": duplicate,
+    "eos-loss": lost,
+    "torn-txn": torn,
+    "aborted-read": aborted_read,
+    "phantom-read": phantom_read,
+    "offset-regression": offset_regression,
+}
 
 
-def sentence(finding: Finding, ops: list[Op]) -> str:
-    value, detail = shown(finding.value), finding.detail
-    place = finding.partition if finding.offset is None else f"{finding.partition} offset {finding.offset}"
-    match finding.name:
-        case "eos-duplicate":
-            outputs = detail["outputs"]
-            places = " and ".join(
-                f"{partition} offset {offset} (by {txn})" for partition, offset, txn in outputs
-            )
-            return f"{place}: {value} was carried {len(outputs)} times to the committed output: {places}"
-        case "eos-loss":
-            taken = [op for op in ops if op.f == "transfer" and op.type != "invoke"]
-            tries = ", ".join(f"{op.extra.get('txn')} ({op.extra.get('outcome')})" for op in taken)
-            who = f"taken by {tries}" if tries else "taken by nobody that lived to tell"
-            return f"{place}: {value} is below the committed offset {detail['committed']} and has no committed output; {who}"
-        case "torn-txn":
-            parts = ", ".join(str(part) for part in detail["shown"])
-            return (
-                f"transaction {value} ({detail['fate']}, {seconds(ops[0].time)}) wrote {detail['of']} outputs, of which "
-                f"read_committed shows only {parts}"
-            )
-        case "aborted-read":
-            return (
-                f"{place}: {value} was read by process {ops[-1].process} by {seconds(ops[-1].time)}, although the abort "
-                f"of transaction {detail['txn']} was acknowledged at {seconds(ops[1].time)}"
-            )
-        case "offset-regression":
-            return (
-                f"{finding.partition}: offset {detail['committed']}, whose commit process {ops[0].process} had "
-                f"acknowledged at {seconds(ops[1].time)}, was fetched as {finding.offset} by process {ops[-1].process}"
-            )
-        case _:
-            return f"{place}: process {ops[-1].process} read {value}, but {detail['why']}"
+def explain(
+    seen: Observations,
+    transfers: Transfers,
+    outputs: Outputs,
+    findings: Sequence[Finding],
+    context: CheckContext,
+) -> tuple[Anomaly, ...]:
+    """In order of name, then partition."""
+    if not findings:
+        return ()
+    place = scene(seen, context)
+
+    def out_of(finding: Finding) -> tuple[int, str] | None:
+        final = seen.partitions[finding.partition].final if finding.partition in seen.partitions else None
+        if finding.name not in ("eos-loss", "eos-duplicate") or final is None:
+            return None
+        return len(final.values), "inputs"
+
+    return anomalies_of(
+        seen.history,
+        findings,
+        context,
+        explain=lambda finding, ops: EXPLANATIONS[finding.name](
+            Case(place, transfers, outputs, finding, ops)
+        ),
+        faults=place.faults,
+        out_of=out_of,
+    )

@@ -62,7 +62,11 @@ def vanished_reads(seen: Observations, partition: Partition) -> list[Finding]:
             Finding(
                 name="vanished-read",
                 partition=partition.name,
-                ops=(*written, *seen.indices(operation), *seen.indices(final.operations[-1])[-1:]),
+                ops=(
+                    *written,
+                    *seen.indices(operation),
+                    *seen.indices(final.operation_at(seen, offset))[-1:],
+                ),
                 value=value,
                 offset=offset,
                 detail={

@@ -69,7 +69,7 @@ def _judged_by_final(seen: Observations, partition: Partition, final: Final, row
     hidden = final.hidden and (offset is None or offset >= final.end)
     late = seen.done(partition.writes.operation[row]) > seen.index(final.operations[0])
     name = "unseen" if hidden or late else "lost-write"
-    return _finding(seen, partition, row, name, final.operations[-1])
+    return _finding(seen, partition, row, name, final.operation_at(seen, offset))
 
 
 def _finding(seen: Observations, partition: Partition, row: int, name: str, proof: int | None) -> Finding:

@@ -55,6 +55,16 @@ class Final:
         """Open transactions keep the last stable offset below the high watermark."""
         return self.end < self.high_watermark
 
+    def operation_at(self, seen: Observations, offset: int | None) -> int:
+        """The one (position) that read over the offset; the last one where none did, or it is not known."""
+        for position in self.operations:
+            completion = seen.operations[position].completion
+            if completion is None or offset is None:
+                continue
+            if int(completion.extra["from"]) <= offset < int(completion.extra["next"]):
+                return position
+        return self.operations[-1]
+
 
 @dataclass(slots=True)
 class Partition:

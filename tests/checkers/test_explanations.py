@@ -42,8 +42,8 @@ def with_fault(history: History, begins: int, ends: int) -> History:
 def test_the_sentence_names_record_place_witness_and_share() -> None:
     anomaly = lost(read_history(LOST))
     assert anomaly.summary == (
-        "orders/0 offset 1: 0:1, acknowledged to process 0 at 0.040 s, is lost: the final read came to the end and does "
-        "not have it (1 of 3 acknowledged records of orders/0)"
+        "orders/0 offset 1: `0:1`, acknowledged to process 0 at 0.040 s, is lost: the final read (2 records, to its end "
+        "offset 3) does not have it (1 of 3 acknowledged records of orders/0, 33.3 %)"
     )
     assert (anomaly.where, anomaly.affected, anomaly.out_of) == ("orders/0", 1, 3)
     assert anomaly.ops == (2, 3, 9)
@@ -51,18 +51,18 @@ def test_the_sentence_names_record_place_witness_and_share() -> None:
 
 def test_the_story_has_faults_and_events_of_the_partition() -> None:
     history = with_fault(read_history(LOST), begins=5, ends=7)
-    fields = {"partition": "orders/0", "from": 3, "to": 1}
+    fields = {"partition": "orders/0", "was": 3, "end": 1}
     events = (
         NodeEvent(time=65 * MS, node="b2", kind="truncated", fields=fields),
         NodeEvent(time=66 * MS, node="b2", kind="truncated", fields={"partition": "orders/1"}),
     )
     anomaly = lost(history, *events)
     told = [moment.text for moment in anomaly.story]
-    assert "kill b1" in told
-    assert "b2: truncated (from=3, to=1)" in told
+    assert "b1 is killed" in told
+    assert "b2 truncates orders/0 from end offset 3 to 1: what stood at 1 is gone from it" in told
     assert not any("orders/1" in text for text in told)
-    assert told[0].startswith("process 0 send orders/0 0:1: invoke")
-    assert "at offset 1" in told[1]
+    assert told[0] == "process 0 sends `0:1` to orders/0"
+    assert told[1] == "`0:1` is acknowledged at offset 1 to process 0"
     assert anomaly.faults == (6,)
 
 
