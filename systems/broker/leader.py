@@ -17,17 +17,20 @@ from systems.broker.controller.events import broker_name
 from systems.broker.isr import FollowerProgress, Isr
 from systems.broker.log.batch import (
     NO_PRODUCER_ID,
+    NO_SEQUENCE,
     BatchHeader,
     CorruptBatch,
+    WrongChecksum,
     control_batch,
     parse,
     split,
     stamp,
     with_append_time,
 )
-from systems.broker.log.leader_epochs import EpochEnd
+from systems.broker.log.leader_epochs import UNKNOWN_EPOCH, EpochEnd
 from systems.broker.metadata import PartitionState
 from systems.broker.producer_state import AbortedTransaction
+from systems.broker.verifying import Verifications
 from systems.broker.waiting import OffsetWaiters
 
 if TYPE_CHECKING:
@@ -70,7 +73,7 @@ class Leader:
             if replica != self._env.id
         }
         self._replicated = OffsetWaiters()
-        self._verifying: dict[int, object] = {}
+        self.verifying = Verifications()
         self._env.emit(
             "leader-elected",
             partition=partition.name,
@@ -167,14 +170,20 @@ class Leader:
         return appended
 
     def append_now(
-        self, batches: bytes, *, acks: int, from_client: bool = False, guard: object | None = None
+        self,
+        batches: bytes,
+        *,
+        acks: int,
+        from_client: bool = False,
+        verified: bool = False,
+        guard: object | None = None,
     ) -> Appended:
-        """Appends without waiting. A client's first batch of a transaction needs the `guard` that
-        `begin_verification` gave out; a coordinator's own does not."""
+        """Appends without waiting. With `verified` a transaction's first batch needs the `guard` that
+        `verifying` gave out; a coordinator's own does not."""
         self._check_in_sync_replicas(acks)
         base = last = self._log.end_offset
         try:
-            for header, batch in self._split(batches):
+            for header, batch in self._split(batches, from_client=from_client):
                 duplicate = self._log.producers.check(
                     header, gaps_allowed="sequence-gap-accepted" in self._bugs
                 )
@@ -188,8 +197,8 @@ class Leader:
                     return Appended(
                         duplicate.base_offset, duplicate.last_offset, -1, self._log.start_offset, True
                     )
-                if from_client and self.needs_verification(header):
-                    self._check_verified(header, guard)
+                if verified and self.needs_verification(header):
+                    self.verifying.admit(header, guard, self._log.producers.entry(header.producer_id))
                 last = self._append_batch(batch)
         finally:
             # Also where the disk refused the second of two batches: the first is there.
@@ -222,7 +231,7 @@ class Leader:
             self._late("repeated transaction marker")
             offset -= 1
         else:
-            self._verifying.pop(producer_id, None)
+            self.verifying.end(producer_id)
             self._append_batch(
                 control_batch(
                     producer_id=producer_id,
@@ -268,16 +277,20 @@ class Leader:
                 f"{self.name} ISR {self.isr.committed}, min.insync.replicas {self.min_isr}",
             )
 
-    def _split(self, batches: bytes) -> list[tuple[BatchHeader, bytes]]:
+    def _split(self, batches: bytes, *, from_client: bool) -> list[tuple[BatchHeader, bytes]]:
         try:
             found = split(batches)
-        except CorruptBatch as error:
+        except WrongChecksum as error:
             raise KafkaError(ErrorCode.corrupt_message, f"{self.name}: {error}") from None
+        except CorruptBatch as error:
+            raise KafkaError(ErrorCode.invalid_record, f"{self.name}: {error}") from None
         if not found:
             raise KafkaError(ErrorCode.invalid_record, f"{self.name}: no record batch")
-        if len(found) > 1 and any(header.producer_id != NO_PRODUCER_ID for header, _ in found):
+        if len(found) > 1 and from_client:
             raise KafkaError(ErrorCode.invalid_record, f"{self.name}: {len(found)} batches, expected one")
         for header, batch in found:
+            if from_client and header.producer_id != NO_PRODUCER_ID and header.base_sequence == NO_SEQUENCE:
+                raise KafkaError(ErrorCode.invalid_record, f"{self.name}: a producer id without a sequence")
             if len(batch) > self._partition.config.max_message_bytes:
                 raise KafkaError(ErrorCode.message_too_large, f"{self.name}: a batch of {len(batch)} bytes")
             if header.is_control:
@@ -320,18 +333,6 @@ class Leader:
             return False
         entry = self._log.producers.entry(header.producer_id)
         return entry is None or entry.open_since < 0 or entry.epoch != header.producer_epoch
-
-    def begin_verification(self, producer_id: int) -> object:
-        """A guard to pass to `append_now`. A marker that arrives in between voids it: the transaction that
-        was asked about is over."""
-        return self._verifying.setdefault(producer_id, object())
-
-    def _check_verified(self, header: BatchHeader, guard: object | None) -> None:
-        if guard is None or self._verifying.pop(header.producer_id, None) is not guard:
-            raise KafkaError(
-                ErrorCode.invalid_txn_state,
-                f"{self.name}: producer {header.producer_id}'s transaction ended while it was verified",
-            )
 
     # ── rule 4: fetch ────────────────────────────────────────────────────────────────────────────────
 
@@ -393,6 +394,10 @@ class Leader:
     def fetch_for_consumer(
         self, fetch_offset: int, last_fetched_epoch: int, max_bytes: int, *, read_committed: bool
     ) -> Fetched:
+        if last_fetched_epoch > self._log.epochs.latest:
+            raise KafkaError(
+                ErrorCode.offset_out_of_range, f"{self.name}: epoch {last_fetched_epoch} is none"
+            )
         diverging = self.diverging(fetch_offset, last_fetched_epoch)
         if diverging is not None:
             return self._fetched(b"", diverging)
@@ -456,6 +461,10 @@ class Leader:
         return self._log.epochs.epoch_at(offset)
 
     def end_of_epoch(self, epoch: int) -> EpochEnd:
+        """KIP-279: the largest epoch up to the asked one, and where it ends; nothing is known of epochs that
+        are still to come."""
+        if epoch > self._log.epochs.latest:
+            return UNKNOWN_EPOCH
         return self._log.epochs.end_of(epoch, self._log.end_offset)
 
     def first_batch_since(self, timestamp_ms: int, end_offset: int) -> tuple[int, bytes] | None:

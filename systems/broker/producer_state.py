@@ -89,16 +89,14 @@ class ProducerStates:
 
     def check(self, header: BatchHeader, *, gaps_allowed: bool = False) -> Duplicate | None:
         """Rule 2.3 for a client's batch: None where it may be appended, the original's place where it is a
-        retry. Raises `INVALID_PRODUCER_EPOCH`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, `UNKNOWN_PRODUCER_ID`."""
+        retry. Raises `INVALID_PRODUCER_EPOCH`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, `INVALID_TXN_STATE`.
+
+        A producer that is not known may begin with any sequence, as in Kafka (KIP-360): its records before
+        are gone by retention, or nothing it sent so far arrived here."""
         if header.producer_id == NO_PRODUCER_ID:
             return None
         entry = self._producers.get(header.producer_id)
         if entry is None:
-            if header.base_sequence > 0 and not gaps_allowed:
-                raise KafkaError(
-                    ErrorCode.unknown_producer_id,
-                    f"producer {header.producer_id} is not known here and begins at {header.base_sequence}",
-                )
             return None
         if header.producer_epoch < entry.epoch:
             raise KafkaError(
@@ -115,6 +113,11 @@ class ProducerStates:
                     return Duplicate(sent.base_offset, sent.last_offset)
             expected = next_sequence(entry.last_sequence) if entry.batches else 0
         if header.base_sequence == expected:
+            if entry.open_since >= 0 and not header.is_transactional:
+                raise KafkaError(
+                    ErrorCode.invalid_txn_state,
+                    f"producer {header.producer_id} has a transaction open since {entry.open_since}",
+                )
             return None
         if gaps_allowed:
             # bug sequence-gap-accepted: a later batch goes in front of a lost one, whose retry then looks

@@ -44,6 +44,10 @@ class CorruptBatch(Exception):
         self.position = position
 
 
+class WrongChecksum(CorruptBatch):
+    """A whole batch, but not the bytes that were written."""
+
+
 class BatchHeader(NamedTuple):
     """The fields in the order of the wire."""
 
@@ -104,7 +108,7 @@ def parse(data: bytes, position: int = 0, *, check_crc: bool = True) -> BatchHea
     if header.last_offset_delta < 0:
         raise CorruptBatch(position, f"last offset delta {header.last_offset_delta}")
     if check_crc and header.crc != _checksum(data, position, position + header.size):
-        raise CorruptBatch(position, "the CRC does not match")
+        raise WrongChecksum(position, "the CRC does not match")
     return header
 
 

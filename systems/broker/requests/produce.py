@@ -105,7 +105,7 @@ class Produce:
                 raise KafkaError(ErrorCode.invalid_required_acks, str(acks))
             leader = self._replicas.leader_of(topic, part.index)
             appended = leader.append_now(
-                part.records or b"", acks=acks, from_client=self._verifies, guard=guard
+                part.records or b"", acks=acks, from_client=True, verified=self._verifies, guard=guard
             )
             return _Written(part.index, leader, appended)
         except KafkaError as error:
@@ -154,7 +154,9 @@ class Produce:
     ) -> dict[tuple[str, int], object | KafkaError]:
         """For each partition where a transaction begins: the guard to append with, or why not."""
         transactional_id = request.transactional_id
-        if not transactional_id or not self._verifies:
+        if not transactional_id:
+            return _anonymous(request)
+        if not self._verifies:
             return {}
         guards: dict[tuple[str, int], object | KafkaError] = {}
         asked: dict[tuple[int, int], list[tuple[str, int]]] = {}
@@ -168,7 +170,9 @@ class Produce:
                     continue
                 if leader.needs_verification(header):
                     where = (topic.name, part.index)
-                    guards[where] = leader.begin_verification(header.producer_id)
+                    guards[where] = leader.verifying.begin(
+                        header, raises_epoch=context.version >= TRANSACTION_V2_VERSION
+                    )
                     asked.setdefault((header.producer_id, header.producer_epoch), []).append(where)
         for (producer_id, producer_epoch), partitions in asked.items():
             error = await self._ask(context, transactional_id, producer_id, producer_epoch, partitions)
@@ -201,6 +205,20 @@ class Produce:
                 return _for_producer(error, context.version)
             return None
         raise AssertionError("unreachable")
+
+
+def _anonymous(request: Any) -> dict[tuple[str, int], object | KafkaError]:
+    """Transactional records in a request that names no transactional id: nobody may write those."""
+    refused = KafkaError(ErrorCode.transactional_id_authorization_failed, "a transaction without its id")
+    for topic in request.topic_data:
+        for part in topic.partition_data:
+            try:
+                if parse(part.records or b"", check_crc=False).is_transactional:
+                    return {(t.name, p.index): refused for t in request.topic_data for p in t.partition_data}
+            except CorruptBatch:
+                # The append says what is wrong.
+                continue
+    return {}
 
 
 def _for_producer(error: KafkaError, version: int) -> KafkaError:

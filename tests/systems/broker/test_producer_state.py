@@ -76,9 +76,21 @@ def test_a_gap_is_refused() -> None:
     assert partition.send(3) is None
 
 
-def test_an_unknown_producer_begins_at_zero() -> None:
-    with _refused(ErrorCode.unknown_producer_id):
-        Partition().send(3)
+def test_an_unknown_producer_begins_anywhere() -> None:
+    """As in Kafka: its records before may be gone by retention."""
+    partition = Partition()
+    assert partition.send(3) is None
+    assert partition.send(3) == Duplicate(0, 0)
+    with _refused(ErrorCode.out_of_order_sequence_number):
+        partition.send(0)
+
+
+def test_nothing_slips_between_the_records_of_a_transaction() -> None:
+    partition = Partition()
+    partition.send(0, transactional=True)
+    with _refused(ErrorCode.invalid_txn_state):
+        partition.send(1)
+    assert partition.send(1, transactional=True) is None
 
 
 def test_epochs_fence_and_restart_the_sequence() -> None:
