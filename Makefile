@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo check lint types test clean
+.PHONY: install demo check check-long lint types test clean
 
 install: $(VENV)/installed
 
@@ -27,6 +27,9 @@ test: install
 	$(BIN)/pytest -n auto
 
 check: lint types test
+
+check-long: install
+	$(BIN)/pytest -n 2 -m "real or long"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
