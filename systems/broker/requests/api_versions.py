@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from systems.broker.metadata import ELR_FEATURE, TRANSACTION_FEATURE
 
 API_VERSIONS = 18
 VERSIONS = range(0, 5)
+_CLIENT_NAME_SINCE = 3
+_CLIENT_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 SUPPORTED_FEATURES = {TRANSACTION_FEATURE: (0, 2), ELR_FEATURE: (0, 1)}
 
 
@@ -31,16 +34,23 @@ class ApiVersions:
     async def stop(self) -> None: ...
 
     async def on_api_versions(self, context: RequestContext, request: Any) -> Any:
-        """A client of a version that we do not speak is answered in version 0, with the table."""
-        known = context.version in VERSIONS
+        """A client of a version that we do not speak is told in version 0 which ones we do (KIP-511)."""
+        if context.version not in VERSIONS:
+            return messages.response(
+                context._replace(version=0),
+                error_code=ErrorCode.unsupported_version,
+                api_keys=[_entry(API_VERSIONS, VERSIONS)],
+            )
+        if context.version >= _CLIENT_NAME_SINCE and not (
+            _CLIENT_NAME.fullmatch(request.client_software_name)
+            and _CLIENT_NAME.fullmatch(request.client_software_version)
+        ):
+            return messages.response(context, error_code=ErrorCode.invalid_request, api_keys=())
         image = self._broker.image
         return messages.response(
-            context if known else context._replace(version=0),
-            error_code=ErrorCode.none if known else ErrorCode.unsupported_version,
-            api_keys=[
-                {"api_key": key, "min_version": versions.start, "max_version": versions.stop - 1}
-                for key, (versions, _) in sorted(self._table().items())
-            ],
+            context,
+            error_code=ErrorCode.none,
+            api_keys=[_entry(key, versions) for key, (versions, _) in sorted(self._table().items())],
             supported_features=[
                 {"name": name, "min_version": low, "max_version": high}
                 for name, (low, high) in SUPPORTED_FEATURES.items()
@@ -53,3 +63,7 @@ class ApiVersions:
                 if level > 0
             ],
         )
+
+
+def _entry(key: int, versions: range) -> dict[str, int]:
+    return {"api_key": key, "min_version": versions.start, "max_version": versions.stop - 1}
