@@ -76,7 +76,11 @@ class ListOffsets:
                 if found is not None:
                     header = parse(found[1], check_crc=False)
                     offset, timestamp = first_record_since(header, found[1], part.timestamp)
-            epoch = leader.epoch_at(offset) if offset >= 0 else -1
+            epoch = -1
+            if offset >= 0:
+                # At the end of the log the epoch that would write there.
+                epoch = leader.epoch_at(offset)
+                epoch = epoch if epoch >= 0 else leader.leader_epoch
         except KafkaError as error:
             code = error.code
             if code is ErrorCode.offset_not_available and context.version < OFFSET_NOT_AVAILABLE_VERSION:
@@ -87,7 +91,7 @@ class ListOffsets:
             "error_code": ErrorCode.none,
             "timestamp": timestamp,
             "offset": offset,
-            "leader_epoch": epoch if epoch >= 0 else leader.leader_epoch,
+            "leader_epoch": epoch,
         }
 
     async def on_offset_for_leader_epoch(self, context: RequestContext, request: Any) -> Any:
