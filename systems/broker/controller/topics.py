@@ -21,7 +21,9 @@ from systems.broker.metadata import (
     Topic,
     TopicState,
 )
+from systems.broker.topic_config import check_topic_config
 
+_BY_DEFAULT = -1
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
@@ -49,8 +51,9 @@ class Topics:
         if not _LEGAL_NAME.fullmatch(wanted.name) or wanted.name in (".", ".."):
             raise KafkaError(ErrorCode.invalid_topic_exception, f"illegal topic name '{wanted.name}'")
         partitions = self._partitions(image, wanted)
-        topic_id = self._log.env.random.randbytes(16)
         config = {c.name: c.value for c in wanted.configs if c.value is not None}
+        check_topic_config(config)
+        topic_id = self._log.env.random.randbytes(16)
         if not validate_only:
             records: list[Record] = [Topic(wanted.name, topic_id, config)]
             records += _created(wanted.name, 0, partitions)
@@ -62,10 +65,13 @@ class Topics:
         if wanted.assignments:
             chosen = sorted(wanted.assignments, key=lambda a: int(a.partition_index))
             return _placed(image, [tuple(int(b) for b in a.broker_ids) for a in chosen])
-        count = wanted.num_partitions if wanted.num_partitions > 0 else int(config.get("num.partitions", 1))
-        factor = int(wanted.replication_factor)
-        if factor <= 0:
+        count, factor = int(wanted.num_partitions), int(wanted.replication_factor)
+        if count == _BY_DEFAULT:
+            count = int(config.get("num.partitions", 1))
+        if factor == _BY_DEFAULT:
             factor = int(config.get("replication.factor", 3))
+        if count <= 0:
+            raise KafkaError(ErrorCode.invalid_partitions, f"{count} partitions")
         already = sum(len(t.partitions) for t in image.topics.values())
         return _placed(image, place(_broker_ids(image), count, factor, already))
 
