@@ -20,6 +20,7 @@ OFFSET_COMMIT = 8
 OFFSET_FETCH = 9
 TXN_OFFSET_COMMIT = 28
 
+_METADATA_MAX_BYTES = 4096
 _ABORTABLE_SINCE = 4
 _ADDS_PARTITION_SINCE = 5
 _ASK_AGAIN = frozenset(
@@ -172,13 +173,13 @@ class OffsetCommits:
         }
 
     def _records(self, request: Any) -> tuple[list[tuple[TopicPartition, Committed]], list[Record]]:
-        """What is committed, and the log records that say so, in the same order. Partitions that do not
-        exist are left out (and told apart in the answer)."""
+        """What is committed, and the log records that say so, in the same order. Partitions that are refused
+        are left out (and told apart in the answer)."""
         entries: list[tuple[TopicPartition, Committed]] = []
         records: list[Record] = []
         for topic in request.topics:
             for partition in topic.partitions:
-                if not self._exists(topic.name, partition.partition_index):
+                if self._refusal(topic.name, partition) is not ErrorCode.none:
                     continue
                 epoch = getattr(partition, "committed_leader_epoch", -1)
                 metadata = partition.committed_metadata or ""
@@ -190,9 +191,8 @@ class OffsetCommits:
         return entries, records
 
     def _commit_results(self, request: Any, code: ErrorCode) -> list[dict[str, Any]]:
-        def of(topic: str, index: int) -> ErrorCode:
-            missing = code is ErrorCode.none and not self._exists(topic, index)
-            return ErrorCode.unknown_topic_or_partition if missing else code
+        def of(topic: str, partition: Any) -> ErrorCode:
+            return code if code is not ErrorCode.none else self._refusal(topic, partition)
 
         return [
             {
@@ -200,7 +200,7 @@ class OffsetCommits:
                 "partitions": [
                     {
                         "partition_index": partition.partition_index,
-                        "error_code": of(topic.name, partition.partition_index),
+                        "error_code": of(topic.name, partition),
                     }
                     for partition in topic.partitions
                 ],
@@ -208,8 +208,13 @@ class OffsetCommits:
             for topic in request.topics
         ]
 
-    def _exists(self, topic: str, index: int) -> bool:
-        return self._broker.image.partition(topic, index) is not None
+    def _refusal(self, topic: str, partition: Any) -> ErrorCode:
+        """Why nothing can be committed for that partition, `none` where it can."""
+        if self._broker.image.partition(topic, partition.partition_index) is None:
+            return ErrorCode.unknown_topic_or_partition
+        if len(partition.committed_metadata or "") > _METADATA_MAX_BYTES:
+            return ErrorCode.offset_metadata_too_large
+        return ErrorCode.none
 
     def _reporting(self, request: Any, generation: int) -> _Fencing:
         return _Fencing(self._broker, request.group_id, getattr(request, "member_id", ""), generation)
