@@ -32,11 +32,12 @@ class LogReports:
     async def run(self) -> None:
         while True:
             self._changed.clear()
-            report = self.report(self._broker.image)
-            if report.logs:
-                await self._send(report)
+            broker = self._broker
+            logs = wanted_logs(broker.image, broker.env.id, self._replicas())
+            if logs:
+                await self._send(ReplicaLogs(broker.env.id, broker.epoch, logs))
             try:
-                async with asyncio.timeout(REPEAT_S if report.logs else None):
+                async with asyncio.timeout(REPEAT_S if logs else None):
                     await self._changed.wait()
             except TimeoutError:
                 pass
@@ -44,23 +45,6 @@ class LogReports:
     def stop(self) -> None:
         for link in self._links:
             link.close()
-
-    def report(self, image: MetadataImage) -> ReplicaLogs:
-        """The logs that the controller waits for. A replica that has not entered the leaderless epoch yet
-        may still append what its last leader sent."""
-        logs = []
-        in_service = image.unfenced(self._broker.env.id)
-        for partition in self._replicas():
-            state = image.partition(partition.topic, partition.index)
-            if not in_service or state is None or not awaits_recovery(state):
-                continue
-            if partition.leader_epoch == state.leader_epoch:
-                end = partition.log.end_offset
-                last_epoch = partition.log.epochs.epoch_at(end - 1)
-                logs.append(
-                    ReplicaLog(partition.topic_id, partition.index, state.leader_epoch, last_epoch, end)
-                )
-        return ReplicaLogs(self._broker.env.id, self._broker.epoch, tuple(logs))
 
     async def _send(self, report: ReplicaLogs) -> None:
         """To the active controller, if one of them is; the next report tries again."""
@@ -73,3 +57,21 @@ class LogReports:
             except (OSError, TimeoutError):
                 pass
             self._asked += 1
+
+
+def wanted_logs(
+    image: MetadataImage, broker_id: int, replicas: Iterable[Partition]
+) -> tuple[ReplicaLog, ...]:
+    """What the controller waits for, by that metadata. A replica that has not entered the leaderless epoch
+    yet says nothing: it may still append what its last leader sent."""
+    if not image.unfenced(broker_id):
+        return ()
+    logs = []
+    for partition in replicas:
+        state = image.partition(partition.topic, partition.index)
+        if state is None or not awaits_recovery(state) or partition.leader_epoch != state.leader_epoch:
+            continue
+        end = partition.log.end_offset
+        last_epoch = partition.log.epochs.epoch_at(end - 1)
+        logs.append(ReplicaLog(partition.topic_id, partition.index, state.leader_epoch, last_epoch, end))
+    return tuple(logs)

@@ -14,6 +14,11 @@ def promise(config: Mapping[str, Any]) -> str:
         return "an acknowledged record survives only as long as its leader leads (acks=1)"
     if config["unclean.leader.election.enable"]:
         return "acknowledged records can be lost: an unclean election makes a stale replica the truth"
+    if (
+        config["unclean.recovery.strategy"] == "aggressive"
+        and config["eligible.leader.replicas.version"] >= 1
+    ):
+        return "acknowledged records can be lost: an aggressive recovery does not wait for the fullest log"
     losses = config["min.insync.replicas"] - 1
     if int(config["log.flush.interval.messages"]) == 1:
         durability = "no acknowledged record is lost to crashes or power loss"

@@ -8,6 +8,7 @@ a list.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -17,9 +18,11 @@ from kio.schema.errors import ErrorCode
 from systems.broker.context import KafkaError
 from systems.broker.controller.alter_partition import validate
 from systems.broker.controller.elections import Rules, change_partition, drop_unclean, fence, unfence
+from systems.broker.controller.recovery import Recovery
 from systems.broker.isr import Isr
 from systems.broker.leader import Leader
 from systems.broker.log.batch import split
+from systems.broker.log_reports import wanted_logs
 from systems.broker.metadata import (
     BrokerState,
     MetadataImage,
@@ -31,6 +34,7 @@ from systems.broker.metadata import (
     apply,
 )
 from systems.broker.partition import Partition
+from systems.broker.replica_logs import ReplicaLogs
 from systems.broker.topic_config import TopicConfig
 from tests.systems.broker.batches import batch
 from tests.systems.broker.memory_environment import MemoryEnvironment
@@ -57,6 +61,7 @@ _MIX = {
     "fence": 1.0,
     "unfence": 6.0,
     "restart": 0.3,
+    "report": 3.0,
 }
 _ACTIONS, _WEIGHTS = list(_MIX), list(_MIX.values())
 
@@ -127,11 +132,30 @@ class Node:
                 disk.truncate(name, rng.randint(0, size))
 
 
+class ControllerLog:
+    """As `controller.recovery` sees the metadata log: what is appended is committed at once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.env = MemoryEnvironment("c1")
+
+    @property
+    def pending(self) -> MetadataImage:
+        return self._world.image
+
+    def require_active(self) -> None: ...
+
+    def append(self, records: list[Record]) -> asyncio.Future[int]:
+        self._world.commit(records)
+        return asyncio.get_running_loop().create_future()
+
+
 class World:
     def __init__(self, seed: int, bugs: frozenset[str] = frozenset(), *, power_loss: bool = False) -> None:
         self.rng = random.Random(seed)
         self.bugs = bugs
-        self.rules = Rules({"min.insync.replicas": MIN_ISR})
+        self.rules = Rules({"min.insync.replicas": MIN_ISR}, bugs)
+        self.recovery = Recovery(ControllerLog(self), self.rules)  # type: ignore[arg-type]
         self.offset = 0
         self.image = MetadataImage(features={"eligible.leader.replicas.version": 1})
         self.history: list[MetadataImage] = []
@@ -301,6 +325,17 @@ class World:
         if not self.image.brokers[node.id].fenced:
             self.commit(fence(self.image, self.rules, node.id))
 
+    def report(self, node: Node) -> None:
+        """What a broker does while a partition of its own waits for recovery."""
+        if node.alive and node.partition is not None:
+            logs = wanted_logs(node.image, node.id, [node.partition])
+            if logs:
+                report = ReplicaLogs(node.id, node.epoch, logs)
+                self.messages.append(lambda: self._on_report(report))
+
+    def _on_report(self, report: ReplicaLogs) -> None:
+        self.recovery.on_replica_logs(report)
+
     def unfence(self, node: Node) -> None:
         if node.alive and self.image.brokers[node.id].epoch == node.epoch:
             self.commit(unfence(self.image, self.rules, node.id))
@@ -319,9 +354,7 @@ class World:
             # One at a time (rule 10: at most min.isr - 1), until all are in sync again.
             self.lossy = True
             node.lose_power(self.rng)
-        elif not self.lossy:
-            # To the controller every kill is an unclean shutdown (KIP-966), so together with a lossy one
-            # it would be one too many.
+        else:
             node.crash()
 
     def _acknowledge(self) -> None:
@@ -348,6 +381,7 @@ class World:
                 node.take_image(newest=True)
                 node.fetching = False
                 self.fetch(node)
+                self.report(node)
                 leader = node.leader
                 if leader is not None and leader.isr.pending is not None:
                     self.on_proposal(node, leader, leader.isr)

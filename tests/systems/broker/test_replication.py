@@ -23,7 +23,7 @@ async def _seeds(first: int, count: int, bugs: frozenset[str], *, power_loss: bo
 @pytest.mark.parametrize("power_loss", [False, True])
 def test_nothing_visible_or_acknowledged_is_ever_lost(power_loss: bool) -> None:
     async def main() -> list[World]:
-        return [run(seed, power_loss=power_loss) for seed in range(120)]
+        return [run(seed, power_loss=power_loss) for seed in range(150)]
 
     worlds = asyncio.run(main())
     assert sum(len(w.acked) for w in worlds) > 500, "the runs were too quiet to prove anything"
@@ -39,10 +39,12 @@ def test_nothing_visible_or_acknowledged_is_ever_lost(power_loss: bool) -> None:
         "hw-advances-below-min-isr",
         "read-above-hw",
         "kip279-fast-failover-divergence",
+        "last-replica-standing",
+        "elr-keeps-unclean-replica",
     ],
 )
 def test_mistakes_are_found(bug: str) -> None:
-    power_loss = bug == "hw-advances-below-min-isr"
+    power_loss = bug in ("hw-advances-below-min-isr", "last-replica-standing", "elr-keeps-unclean-replica")
     assert asyncio.run(_seeds(0, 600, frozenset({bug}), power_loss=power_loss)) is not None
 
 

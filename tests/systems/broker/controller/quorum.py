@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from harness.clusters.sim import SimBackend, SimCluster
@@ -11,6 +13,8 @@ from harness.topology import NodeInfo, Topology
 from systems.broker import messages
 from systems.broker.controller.node import run_controller
 from systems.broker.lifecycle import Lifecycle
+from systems.broker.log.leader_epochs import LeaderEpochs
+from systems.broker.log_reports import LogReports
 from systems.broker.metadata import MetadataImage
 
 T = TypeVar("T")
@@ -51,11 +55,27 @@ class ControlPlane:
             return
         lifecycle = self.brokers[env.name] = Lifecycle(env)
         lifecycle.on_image(lambda old, new: self.learned(env.name, new))
+        reports = LogReports(lifecycle, lambda: empty_replicas(lifecycle.image))  # type: ignore[arg-type]
         await lifecycle.start()
+        reporting = asyncio.get_running_loop().create_task(reports.run())
         try:
             await lifecycle.failed
         finally:
+            reporting.cancel()
+            reports.stop()
             await lifecycle.stop()
+
+
+def empty_replicas(image: MetadataImage) -> list[Any]:
+    """What a broker without data has to show where a partition waits for recovery."""
+    nothing = SimpleNamespace(end_offset=0, epochs=LeaderEpochs())
+    return [
+        SimpleNamespace(
+            topic=topic.name, topic_id=topic.id, index=index, leader_epoch=state.leader_epoch, log=nothing
+        )
+        for topic in image.topics.values()
+        for index, state in enumerate(topic.partitions)
+    ]
 
 
 def simulate(
