@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reports.folder import read_run
 from reports.page import Data, Page, page
@@ -55,8 +55,8 @@ def render(shown: Page) -> str:
 def embedded(data: Data) -> Markup:
     """JSON that stays data inside a script element, whatever the history holds."""
     text = msgspec.json.encode(data).decode()
-    for character, escape in _UNSAFE.items():
-        text = text.replace(character, escape)
+    for character, safe in _UNSAFE.items():
+        text = text.replace(character, safe)
     return Markup(text)
 
 
@@ -85,7 +85,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["seconds"] = seconds
+    environment.filters["code"] = code
     return environment
+
+
+def code(sentence: str) -> Markup:
+    """A checker's sentence: what stands in backticks is a value. Escaped first, whatever it is."""
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:
+        return escape(sentence)
+    marked = (Markup("<code>{}</code>").format(p) if n % 2 else escape(p) for n, p in enumerate(parts))
+    return Markup("").join(marked)
 
 
 def seconds(microseconds: int) -> str:

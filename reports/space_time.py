@@ -42,6 +42,10 @@ class Dot(msgspec.Struct, frozen=True):
     y: float
     number: int
     title: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    y: float
     time: int
 
 
@@ -58,14 +62,15 @@ class Diagram(msgspec.Struct, frozen=True):
     bars: list[Bar]
     arrows: list[Arrow]
     dots: list[Dot]
+    rows: list[Row]
 
 
 def diagram(story: Sequence[Step], proving: Sequence[Operation], active: Sequence[Band]) -> Diagram | None:
     """None where there is nothing to set against each other."""
     processes = list(dict.fromkeys(s.process for s in story if s.process is not None))
-    nodes = list(dict.fromkeys(s.node for s in story if s.node is not None))
-    nodes += [t for b in active for t in b.targets if t not in nodes and len(b.targets) <= 3]
-    nodes = list(dict.fromkeys(nodes))
+    nodes = sorted(
+        {n for s in story for n in s.nodes} | {t for b in active for t in b.targets if len(b.targets) <= 3}
+    )
     names = [(p, True) for p in processes] + [(n, False) for n in nodes]
     names = names[:MOST_LINES]
     if len(story) < 2 or len(names) < 2:
@@ -80,9 +85,8 @@ def diagram(story: Sequence[Step], proving: Sequence[Operation], active: Sequenc
         node = place.get((step.node or "", False))
         if client is not None and node is not None:
             arrows.append(Arrow(node, client, y) if step.arrives else Arrow(client, node, y))
-        at = client if client is not None else node
-        if at is not None:
-            dots.append(Dot(at, y, step.number, step.text, step.time))
+        at = [client] if client is not None else [place.get((n, False)) for n in step.nodes]
+        dots += [Dot(x, y, step.number, step.text) for x in at if x is not None]
     return Diagram(
         width=LEFT + COLUMN * len(names) + 8,
         height=TOP + ROW * len(story) + 10,
@@ -90,6 +94,7 @@ def diagram(story: Sequence[Step], proving: Sequence[Operation], active: Sequenc
         bars=[*_faults(active, place, times), *_operations(proving, place, times)],
         arrows=arrows,
         dots=dots,
+        rows=[Row(TOP + ROW * (row + 0.5), step.time) for row, step in enumerate(story)],
     )
 
 

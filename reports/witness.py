@@ -15,6 +15,7 @@ from harness.ops import Operation
 from reports.faults import Band
 from reports.offsets import Strip, is_sweep, strip
 from reports.operations import by_index, details, shorten, summary
+from reports.pictures import InputPicture, ReplicaPicture, input_picture, replica_picture
 from reports.space_time import Diagram, diagram
 
 WORST_FIRST = (
@@ -35,14 +36,26 @@ WORST_FIRST = (
 )
 """What is not named here comes after these, by name."""
 
+BLAME = {
+    "server": "the servers broke their promise",
+    "client": "the client library is known for it",
+    "configuration": "these settings permit it",
+    "workload": "the application is written so that it can happen",
+    "harness": "the test itself is at fault",
+}
+"""Whose it is -> what that means."""
+
 SHOWN_IN_FULL = 12
 """Of one name; the rest is listed by its sentence only."""
 MOST_OPS = 40
 MOST_STEPS = 30
+MOST_TARGETS = 3
+"""A fault that hit more nodes is told without a mark on each."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One line of the story. `time` is microseconds; `op` a history index; `process` and `node` are who."""
+    """One line of the story. `time` is microseconds; `op` a history index; `process` and `nodes` are who, `node` the
+    one that said it or answered. `named`: the text does not say which node, so that the page must."""
 
     number: int
     time: int
@@ -50,6 +63,8 @@ class Step(msgspec.Struct, frozen=True):
     op: int | None = None
     process: str | None = None
     node: str | None = None
+    nodes: tuple[str, ...] = ()
+    named: bool = False
     arrives: bool = False
     """With both a process and a node: whether the message went to the process."""
 
@@ -72,6 +87,7 @@ class Witness(msgspec.Struct, frozen=True):
     name: str
     summary: str
     blame: str
+    blame_means: str
     where: str | None
     affected: int
     out_of: int | None
@@ -84,6 +100,8 @@ class Witness(msgspec.Struct, frozen=True):
     end: int
     diagram: Diagram | None
     strip: Strip | None
+    replicas: ReplicaPicture | None
+    inputs: InputPicture | None
     data: str | None
 
 
@@ -168,6 +186,7 @@ def witness(number: int, anomaly: Mapping[str, Any], shown: Evidence) -> Witness
         name=str(anomaly.get("name", "?")),
         summary=str(anomaly.get("summary", "")),
         blame=str(anomaly.get("blame", "")),
+        blame_means=BLAME.get(str(anomaly.get("blame")), ""),
         where=where,
         affected=_whole(anomaly.get("affected")) or 1,
         out_of=_whole(anomaly.get("out_of")),
@@ -180,6 +199,8 @@ def witness(number: int, anomaly: Mapping[str, Any], shown: Evidence) -> Witness
         end=end,
         diagram=diagram(story, spoken_of, active),
         strip=strip(proving, shown.sweeps, where),
+        replicas=replica_picture(data),
+        inputs=input_picture(data),
         data=shorten(msgspec.json.format(msgspec.json.encode(data), indent=2).decode(), 20_000)
         if data
         else None,
@@ -230,11 +251,9 @@ def _step(moment: Mapping[str, Any], shown: Evidence) -> Step:
     band = shown.bands.get(index) if index is not None else None
     node = None if moment.get("node") is None else str(moment["node"])
     text = str(moment.get("text", ""))
-    if node is not None:
-        text = text.removeprefix(f"{node}: ")
-    elif band is not None:
-        node = band.targets[0] if len(band.targets) == 1 else None
-        text = band.label if index in band.events[:2] else text.removesuffix(f" {node}")
+    nodes: tuple[str, ...] = (node,) if node is not None else ()
+    if node is None and band is not None and len(band.targets) <= MOST_TARGETS:
+        nodes = tuple(band.targets)
     return Step(
         number=0,
         time=(_whole(moment.get("time")) or 0) // 1_000,
@@ -242,6 +261,8 @@ def _step(moment: Mapping[str, Any], shown: Evidence) -> Step:
         op=index if operation is not None else None,
         process=None if operation is None else str(operation.process),
         node=node,
+        nodes=nodes,
+        named=node is not None and operation is None and node not in text,
         arrives=bool(operation and operation.completion and operation.completion.index == index),
     )
 
