@@ -297,6 +297,6 @@ def _explained(
         data["replicas"] = {
             "partition": finding.partition,
             "offset": offset,
-            "rows": replicas.steps(offset, None if loss is None else loss.holder, known, until),
+            "rows": replicas.steps(offset, loss, known, until),
         }
     return Explanation(summary=summary, beats=beats, start=start, end=until, data=data)

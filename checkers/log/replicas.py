@@ -163,23 +163,31 @@ class Replicas:
             )
         )
 
-    def steps(self, offset: int, holder: str | None, known: int, until: int) -> list[dict[str, Any]]:
-        """Who had the offset when, for a picture: one row a replica, with the end offsets it told of."""
-        rows: list[dict[str, Any]] = []
-        for node in self.nodes:
-            told: list[dict[str, Any]] = []
-            if node == holder:
-                told.append({"time": known, "what": "acknowledged", "has": True})
-            for led in self.leaderships:
-                if led.node == node and known < led.time <= until:
-                    what = {"what": "elected", "epoch": led.epoch, "end": led.start}
-                    told.append({"time": led.time, **what, "has": led.start > offset})
-            for cut in self.truncations:
-                if cut.node == node and known < cut.time <= until and cut.end <= offset:
-                    what = {"what": "truncated", "was": cut.was, "end": cut.end}
-                    told.append({"time": cut.time, **what, "removed": cut.was > offset, "has": False})
-            rows.append({"node": node, "told": sorted(told, key=lambda step: step["time"])})
-        return rows
+    def steps(self, offset: int, loss: Loss | None, known: int, until: int) -> list[dict[str, Any]]:
+        """Who had the record when, for a picture: a row a replica, with the end offsets that it told of. `has` is
+        None where an end offset beyond the record does not tell which record stands there."""
+        return [
+            {"node": node, "told": self._told_by(node, offset, loss, known, until)} for node in self.nodes
+        ]
+
+    def _told_by(
+        self, node: str, offset: int, loss: Loss | None, known: int, until: int
+    ) -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = []
+        if loss is not None and node == loss.holder:
+            told.append({"time": known, "what": "acknowledged", "has": True})
+        for led in self.leaderships:
+            took_over = loss is not None and led == loss.takeover
+            if led.node == node and (known < led.time <= until or took_over):
+                step = {"time": led.time, "what": "elected", "epoch": led.epoch, "end": led.start}
+                if loss is not None and took_over and led.start > offset:
+                    step["parted"] = loss.parted
+                told.append({**step, "has": False if led.start <= offset or took_over else None})
+        for cut in self.truncations:
+            if cut.node == node and known < cut.time <= until and cut.end <= offset < cut.was:
+                step = {"time": cut.time, "what": "truncated", "was": cut.was, "end": cut.end}
+                told.append({**step, "has": False})
+        return sorted(told, key=lambda step: step["time"])
 
 
 def replay(
