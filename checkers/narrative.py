@@ -145,7 +145,7 @@ def _partition_changed(node: str, f: Mapping[str, Any]) -> str:
                 f"{node} (controller) elects {f['leader']} uncleanly as leader of {where}, epoch {f['leader_epoch']}: "
                 "it may lack records"
             )
-        case "leader-elected" | "elr-elected":
+        case "leader-elected" | "elr-elected" | "recovered":
             return f"{node} (controller) makes {f['leader']} leader of {where}, epoch {f['leader_epoch']}; in sync: {isr}"
         case "isr-shrunk":
             return f"{node} (controller) takes replicas of {where} out of the in-sync set: left is {isr}"
@@ -158,6 +158,14 @@ def _partition_changed(node: str, f: Mapping[str, Any]) -> str:
 def _truncated(node: str, f: Mapping[str, Any]) -> str:
     after = f", to match {f['leader']}, leader of epoch {f['leader_epoch']}" if "leader_epoch" in f else ""
     return f"{node} truncates {f['partition']} from end offset {f['was']} to {f['end']}{after}"
+
+
+def _recovery_decided(node: str, f: Mapping[str, Any]) -> str:
+    """`logs`: broker -> [last leader epoch, end offset]."""
+    logs = [f"{broker} ends at {end} in epoch {epoch}" for broker, (epoch, end) in f["logs"].items()]
+    return (
+        f"{node} (controller) compares the logs of {f['partition']}: {names(logs)}; {f['leader']} is to lead"
+    )
 
 
 def _coordinator_loaded(node: str, f: Mapping[str, Any]) -> str:
@@ -204,6 +212,7 @@ VOCABULARY: Mapping[str, _Words] = {
     "leader-elected": lambda n, f: (
         f"{n} leads {f['partition']} from epoch {f['leader_epoch']} on; its log ends at offset {f['epoch_start']}"
     ),
+    "recovery-decided": _recovery_decided,
     "follower": lambda n, f: f"{n} follows {f['leader']} in {f['partition']}, epoch {f['leader_epoch']}",
     "truncated": _truncated,
     "isr-shrunk": lambda n, f: f"{n} (leader) has {f['partition']} in sync on {_plain(f['isr'])} only",

@@ -9,6 +9,7 @@ import msgspec
 
 from harness import repro
 from harness.errors import UserError
+from harness.node import NodeEvent
 from harness.registry import Group, load
 from harness.spec import Spec
 from reports.faults import Band, bands
@@ -126,7 +127,7 @@ def page(run: Run) -> Page:
             end=end,
             ops=columns(operations),
             bands=shown,
-            lanes=lanes(run.events, shown, _nodes(run), end),
+            lanes=lanes([e for e in run.events if not _taken_down(e, run)], shown, _nodes(run), end),
             phases=_phases(result),
             slots=_whole(spec.get("concurrency")),
             anomalies=[(w.number, [o.index for o in w.ops]) for g in found for w in g.witnesses],
@@ -288,6 +289,11 @@ def _phases(result: Mapping[str, Any]) -> list[tuple[int, str]]:
     if not isinstance(given, Mapping):
         return []
     return [(given[k] // 1_000, name) for k, name in PHASES if isinstance(given.get(k), int)]
+
+
+def _taken_down(event: NodeEvent, run: Run) -> bool:
+    """The end of a node that was ended with the run is no part of it."""
+    return event.kind == "exited" and event.time > run.history.end_ns and "error" not in event.fields
 
 
 def _nodes(run: Run) -> list[str]:

@@ -19,7 +19,7 @@ from harness.results import Moment
 
 UNTOLD = frozenset({"follower", "duplicate-recognised", "late-request"})
 """Events of a partition that say nothing by themselves."""
-ELECTIONS = frozenset({"leader-elected", "elr-elected", "unclean-elected", "leader-lost"})
+ELECTIONS = frozenset({"leader-elected", "elr-elected", "unclean-elected", "recovered", "leader-lost"})
 
 
 @dataclass(slots=True)
@@ -136,7 +136,8 @@ def final_read(place: Scene, partition: str, offset: int | None, text: str) -> l
 def final_extent(partition: Partition) -> str:
     final = partition.final
     assert final is not None
-    return f"{len(final.values):,} records, to its end offset {final.end}"
+    count = len(final.values)
+    return f"{count:,} record{'' if count == 1 else 's'}, to its end offset {final.end}"
 
 
 def partition_beats(
