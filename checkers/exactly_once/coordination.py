@@ -48,15 +48,18 @@ def transaction_events(
     if name is None:
         return []
     done = transfer.completion.time if transfer.completion is not None else seen.history.end_ns
-    following = [
-        other.start
-        for other in seen.operations
-        if other.f == "transfer"
-        and other.invoke.index > transfer.invoke.index
-        and other.start >= done
-        and transactional_id(seen, other) == name
-    ]
-    until = min([done + SETTLED_NS, *following[:1]])
+    following = next(
+        (
+            other.start
+            for other in seen.operations
+            if other.f == "transfer"
+            and other.invoke.index > transfer.invoke.index
+            and other.start >= done
+            and transactional_id(seen, other) == name
+        ),
+        done + SETTLED_NS,
+    )
+    until = min(done + SETTLED_NS, following)
     own = [e for e in events if e.fields.get("transactional_id") == name and transfer.start <= e.time]
     found: list[NodeEvent] = []
     decided = False

@@ -28,6 +28,7 @@ class Scene:
     context: CheckContext
     faults: list[Outage]
     _replicas: dict[str, Replicas] = field(default_factory=dict)
+    _by_index: dict[int, Operation] = field(default_factory=dict)
 
     def replicas(self, partition: str) -> Replicas:
         found = self._replicas.get(partition)
@@ -47,11 +48,12 @@ class Scene:
 
     def operation(self, index: int) -> Operation | None:
         """By the history index of either of its events."""
-        for operation in self.seen.operations:
-            completion = operation.completion
-            if operation.invoke.index == index or (completion is not None and completion.index == index):
-                return operation
-        return None
+        if not self._by_index:
+            for operation in self.seen.operations:
+                self._by_index[operation.invoke.index] = operation
+                if operation.completion is not None:
+                    self._by_index[operation.completion.index] = operation
+        return self._by_index.get(index)
 
 
 def scene(seen: Observations, context: CheckContext) -> Scene:
