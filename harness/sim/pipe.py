@@ -158,7 +158,7 @@ class Pipe:
         self._deliver(self._queue.popleft(), self._send_lines.popleft() if self._send_lines else 0)
 
     def _deliver(self, segment: bytes | Mark, send_line: int) -> None:
-        size = len(segment) if isinstance(segment, bytes) else 0
+        size = len(segment) if type(segment) is bytes else 0
         network = self._network
         self._loop.trace.words.append(self.receiver.connection << 32 | size)
         if network.tracer is not None:

@@ -255,13 +255,16 @@ class Leader:
             return
         required = appended.last_offset + 1
         if self._partition.high_watermark < required:
+            replicated = self._replicated.wait_for(required)
+            timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, _expire, replicated)
             try:
-                async with asyncio.timeout(timeout_ms / 1000):
-                    await self._replicated.wait_for(required)
+                await replicated
             except TimeoutError:
                 raise KafkaError(
                     ErrorCode.request_timed_out, f"{self.name} offset {required - 1} is not replicated"
                 ) from None
+            finally:
+                timer.cancel()
         self.check_active()
         if len(self.isr.committed) < self.min_isr:
             raise KafkaError(
@@ -339,6 +342,10 @@ class Leader:
     def diverging(self, fetch_offset: int, last_fetched_epoch: int) -> EpochEnd | None:
         """Where the fetcher's log stops being a prefix of ours; None while it is one."""
         if last_fetched_epoch < 0:
+            return None
+        log = self._log
+        if last_fetched_epoch == log.epochs.latest and fetch_offset <= log.end_offset:
+            # By far the commonest: the same newest epoch, and no more of it than we have.
             return None
         if "kip279-fast-failover-divergence" in self._bugs:
             end = self._log.epochs.end_of_as_in_kip101(last_fetched_epoch, self._log.end_offset)
@@ -568,3 +575,8 @@ class Leader:
 
     def _wall_ms(self) -> int:
         return self._env.wall_clock.time_ns() // 1_000_000
+
+
+def _expire(replicated: asyncio.Future[None]) -> None:
+    if not replicated.done():
+        replicated.set_exception(TimeoutError())

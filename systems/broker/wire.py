@@ -208,6 +208,9 @@ class Frames:
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that are complete now, without their lengths. Raises `WireError` for a bad length."""
         source: bytes | bytearray = data
+        if not self._rest and len(data) > 4 and _LENGTH.unpack_from(data)[0] == len(data) - 4:
+            # As nearly always: exactly one.
+            return [data[4:]]
         if self._rest:
             self._rest += data
             source = self._rest

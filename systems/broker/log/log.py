@@ -75,6 +75,8 @@ class Log:
         first even if it is larger than `max_bytes`. Empty at the end."""
         if start_offset >= end_offset:
             return Slice(b"", start_offset)
+        if start_offset >= self._segments[-1].base_offset:
+            return self._segments[-1].read(start_offset, end_offset, max_bytes)
         place = bisect_right(self._segments, start_offset, key=lambda s: s.base_offset) - 1
         for segment in self._segments[max(place, 0) :]:
             if segment.end_offset > start_offset:

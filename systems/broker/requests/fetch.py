@@ -25,6 +25,7 @@ from systems.broker.requests.fetch_sessions import (
 
 VERSIONS = range(4, 18)
 READ_COMMITTED = 1
+_NO_ERROR = ErrorCode.none.value
 
 _Key = tuple[str | bytes, int]
 """A partition as the request names it: by topic id, or by name in older versions."""
@@ -64,7 +65,7 @@ class _Fetcher(NamedTuple):
 class _Result(NamedTuple):
     wanted: _Wanted
     fetched: Fetched | None
-    error: ErrorCode
+    error: int
     leader: Leader | None = None
 
 
@@ -116,19 +117,13 @@ class Fetch:
             self._watch(session, results)
             if size >= request.min_bytes or urgent or loop.time() >= deadline:
                 break
-            moved = session.wait()
-            timer = loop.call_at(deadline, _wake, moved)
-            try:
-                await moved
-            finally:
-                timer.cancel()
+            await session.wait(deadline)
         said = results
         if request.session_epoch != INITIAL_EPOCH:
             said = [result for result in results if _is_news(session, result)]
         for result in said:
             if result.fetched is not None:
-                told = (result.fetched.high_watermark, result.fetched.log_start_offset)
-                session.partitions[result.wanted.key].told = told
+                session.partitions[result.wanted.key].told = _offsets(result.fetched)
         _let_rest(session, results)
         return _answer(version, session.id, said)
 
@@ -187,12 +182,12 @@ class Fetch:
                 leader = self._leader(one)
                 fetched = self._read_one(leader, one, fetcher, budget, may_exceed=size == 0)
             except KafkaError as error:
-                results.append(_Result(one, None, error.code))
+                results.append(_Result(one, None, error.code.value))
                 urgent = True
                 continue
             size += len(fetched.records)
             urgent = urgent or fetched.diverging is not None
-            results.append(_Result(one, fetched, ErrorCode.none, leader))
+            results.append(_Result(one, fetched, _NO_ERROR, leader))
         return results, size, urgent
 
     def _read_one(
@@ -256,8 +251,11 @@ def _is_news(session: _Session, result: _Result) -> bool:
     fetched = result.fetched
     if fetched is None or fetched.records or fetched.diverging is not None:
         return True
-    told = (fetched.high_watermark, fetched.log_start_offset)
-    return session.partitions[result.wanted.key].told != told
+    return session.partitions[result.wanted.key].told != _offsets(fetched)
+
+
+def _offsets(fetched: Fetched) -> tuple[int, int]:
+    return (fetched.high_watermark, fetched.log_start_offset)
 
 
 def _let_rest(session: _Session, results: list[_Result]) -> None:
@@ -287,5 +285,5 @@ def _fetcher(version: int, request: Any) -> _Fetcher:
 def _answer(version: int, session_id: int, results: list[_Result]) -> Any:
     topics: dict[str | bytes, list[fetch_encoding.Answer]] = {}
     for wanted, fetched, error, _ in results:
-        topics.setdefault(wanted.topic, []).append((wanted.partition, error.value, fetched))
-    return fetch_encoding.response(version, ErrorCode.none.value, session_id, topics)
+        topics.setdefault(wanted.topic, []).append((wanted.partition, error, fetched))
+    return fetch_encoding.response(version, _NO_ERROR, session_id, topics)

@@ -40,6 +40,8 @@ class FetchSession(Generic[K, V]):
         self.last_fetch = 0.0
         self.broker_epoch = -1
         self._moved: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def update(self, changed: Iterable[tuple[K, V]], forgotten: Iterable[K]) -> None:
         for key in forgotten:
@@ -58,11 +60,29 @@ class FetchSession(Generic[K, V]):
         for partition in self.partitions.values():
             partition.stir()
 
-    def wait(self) -> asyncio.Future[None]:
-        """Done when a partition of the session moves."""
+    def wait(self, deadline: float) -> asyncio.Future[None]:
+        """Done when a partition of the session moves, and at the deadline."""
         self.wake()
         self._moved = asyncio.get_running_loop().create_future()
+        self._deadline = deadline
+        if self._timer is None or self._timer.when() > deadline:
+            self._set_timer()
         return self._moved
+
+    def _set_timer(self) -> None:
+        """One for the session, not one for each request: it looks when it fires what it is still about."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(self._deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._moved is None or self._moved.done():
+            return
+        if asyncio.get_running_loop().time() >= self._deadline:
+            self.wake()
+        else:
+            self._set_timer()
 
     def wake(self) -> None:
         if self._moved is not None and not self._moved.done():
