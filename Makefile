@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo check check-long lint types test clean
+.PHONY: install demo check check-long docs lint types test clean
 
 install: $(VENV)/installed
 
@@ -30,6 +30,9 @@ check: lint types test
 
 check-long: install
 	$(BIN)/pytest -n 2 -m "real or long"
+
+docs: install
+	$(BIN)/python docs/reference/generate.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
