@@ -10,6 +10,7 @@
 - After OUT_OF_ORDER_SEQUENCE_NUMBER a new epoch (KIP-360) instead of a sender that can never send again.
 - After DUPLICATE_SEQUENCE_NUMBER no offset, since the answer carries none.
 - A refused commit can be followed by an abort, after which the producer goes on.
+- OFFSET_OUT_OF_RANGE of a leader that may be an old one resets no position (`stale_leaders`).
 - A connection that breaks while the coordinator is looked for is dialled again, instead of ending the sender.
 - An abortable error does not make it forget that the transaction has partitions: otherwise the abort is
   never sent, and the records join the next transaction.
@@ -45,6 +46,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from aiokafka.util import create_future
 
 from systems.kafka.protocol import EndTxn, OffsetFetch, TxnOffsetCommit
+from systems.kafka.stale_leaders import PatientFetches
 
 log = logging.getLogger(__name__)
 
@@ -292,9 +294,11 @@ class Producer(AIOKafkaProducer):
 
 
 class Consumer(AIOKafkaConsumer):
-    """`AIOKafkaConsumer` that takes committed offsets only when they are stable."""
+    """`AIOKafkaConsumer` that takes committed offsets only when they are stable, and does not start over
+    because a deposed leader has fewer records."""
 
     async def start(self) -> None:
+        self._client.send = PatientFetches(self._client, self._client._retry_backoff).send
         await super().start()
         if self._group_id is not None:
             self._coordinator._do_fetch_commit_offsets = self._fetch_stable_offsets
