@@ -17,10 +17,15 @@ def duplicate(case: Case) -> Explanation:
     finding = case.finding
     copies = [(str(p), int(o), str(txn)) for p, o, txn in finding.detail["outputs"]]
     copies.sort(key=lambda copy: _begun(case, copy[2]))
-    told = [f"{p} offset {o} by transaction {txn} ({fate(case, txn)})" for p, o, txn in copies]
-    summary = f"{at(finding)}: {quoted(finding.value)} has {len(copies)} committed outputs, {names(told)}"
+    aborted = [txn for _, _, txn in copies if _was_aborted(case, txn)]
+    told = [
+        f"{p} offset {o} by transaction {txn} ({fate(case, txn)}{', and yet visible' if txn in aborted else ''})"
+        for p, o, txn in copies
+    ]
+    kind = "outputs visible to read_committed" if aborted else "committed outputs"
+    summary = f"{at(finding)}: {quoted(finding.value)} has {len(copies)} {kind}, {names(told)}"
     again = case.transfers.transactions.get(copies[-1][2])
-    resumed = _resumed(case, again) if again is not None else None
+    resumed = _resumed(case, again) if again is not None and not aborted else None
     if resumed is not None:
         operation, start = resumed
         summary += (
@@ -41,6 +46,12 @@ def duplicate(case: Case) -> Explanation:
         shown_as = names([f"{offset} (transaction {txn})" for offset, txn in here])
         beats += final_read(case.place, partition, here[0][0], f"has an output of it at offset {shown_as}")
     return explained(case, summary, beats, data=_picture(case))
+
+
+def _was_aborted(case: Case, txn: str) -> bool:
+    """Only where read_committed shows what it must not."""
+    transaction = case.transfers.transactions.get(txn)
+    return transaction is not None and transaction.fate == "aborted"
 
 
 def _begun(case: Case, txn: str) -> int:

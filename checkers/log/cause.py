@@ -13,7 +13,7 @@ def cause(loss: Loss, replicas: Replicas, faults: Sequence[Outage], since: int) 
     """`b1 was cut off from b2 at 12.411 s, b2 became leader of epoch 4 …, and b1 truncated 18 to 17 at 13.020 s`."""
     parts = [
         *_blow(loss, replicas, faults, since),
-        _takeover(loss),
+        _takeover(loss, faults, since),
         *([_cut(loss.truncations)] if loss.truncations else []),
     ]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
@@ -32,10 +32,15 @@ def _blow(loss: Loss, replicas: Replicas, faults: Sequence[Outage], since: int) 
     return [befell(max(hit, key=lambda f: f.start), loss.holder, peers)] if hit else []
 
 
-def _takeover(loss: Loss) -> str:
+def _takeover(loss: Loss, faults: Sequence[Outage], since: int) -> str:
+    """With the power that it had lost in between: a log may come back from that shorter."""
     led = loss.takeover
     again = " again" if led.node == loss.holder else ""
     how = ", elected uncleanly," if led.unclean else ""
+    dark = [f for f in faults if f.kind == "power" and led.node in f.targets and since <= f.start <= led.time]
+    if dark and led.node != loss.holder:
+        how = f", which had lost power at {seconds(dark[-1].start)},"
+        how += " was elected uncleanly and" if led.unclean else ""
     log = (
         f"with end offset {led.start}"
         if led.start <= loss.offset
@@ -53,14 +58,15 @@ def _cut(truncations: Sequence[Truncation]) -> str:
 
 
 def meanwhile(loss: Loss, replicas: Replicas, faults: Sequence[Outage], at: int) -> str:
-    """` while b2 and b3 were paused`: the other replicas that could not take part when it was acknowledged."""
+    """` while b2 and b3 were paused`: the other replicas that could not take part when it was acknowledged. What
+    befell the holder itself stands in `cause`."""
     states: dict[str, list[str]] = {}
     for node in replicas.nodes:
         if node == loss.holder:
             continue
         for fault in faults:
-            cut = node in fault.targets or (fault.kind == "partition" and fault.cut_from(node, [loss.holder]))
-            if fault.kind in STATE and cut and fault.covers(at):
+            hit = node in fault.targets and loss.holder not in fault.targets
+            if fault.kind in STATE and hit and fault.covers(at):
                 states.setdefault(STATE[fault.kind], []).append(node)
                 break
     told = [f"{names(who)} {'were' if len(who) > 1 else 'was'} {state}" for state, who in states.items()]

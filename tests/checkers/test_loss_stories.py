@@ -68,7 +68,7 @@ def test_every_operation_of_the_story_can_be_drawn_between_a_client_and_a_node()
 def test_a_deposed_leader_that_acknowledged_after_its_successor_was_elected() -> None:
     anomaly = found(deposed_leader())
     assert anomaly.summary == (
-        "orders/0 offset 1: `3:1`, acknowledged to process 3 by b1 at 1.510 s while b2 and b3 were cut off, is lost: "
+        "orders/0 offset 1: `3:1`, acknowledged to process 3 by b1 at 1.510 s, is lost: "
         "b1 was cut off from b2 and b3 at 0.150 s, b2 became leader of epoch 1 with end offset 1 at 1.001 s, and "
         "b1 truncated 2 to 1 at 3.015 s (1 of 3 acknowledged records of orders/0, 33.3 %)"
     )
@@ -125,6 +125,21 @@ def test_a_leader_that_lost_power_leads_again_with_less() -> None:
         "is lost: b1 lost power at 0.200 s, and b1 became leader again of epoch 1 with end offset 0 at 1.501 s"
         in found(run).summary
     )
+
+
+def test_a_successor_that_had_lost_power() -> None:
+    run = Scenario()
+    run.leads(1, "b1", 0, 0)
+    run.fault(50, 900, "pause", "resume", ["b3"])
+    run.send(100, 110, 3, "3:0", 0)
+    run.fault(200, 300, "power", "restart", ["b2"])
+    run.fault(400, 4_000, "kill", "restart", ["b1"])
+    run.leads(1_500, "b2", 1, 0)
+    run.final_read(5_000, ["9:0"])
+    assert (
+        "acknowledged to process 3 by b1 at 0.110 s while b3 was paused, is lost: b1 was killed at 0.400 s, and b2, which had "
+        "lost power at 0.200 s, became leader of epoch 1 with end offset 0 at 1.501 s"
+    ) in found(run).summary
 
 
 def test_a_paused_leader_has_not_answered() -> None:
