@@ -151,8 +151,14 @@ def _partition_changed(node: str, f: Mapping[str, Any]) -> str:
             return f"{node} (controller) takes replicas of {where} out of the in-sync set: left is {isr}"
         case "isr-expanded":
             return f"{node} (controller) adds to the in-sync set of {where}: now {isr}"
+        case "elr-changed":
+            able = _plain(f.get("elr") or ["nobody"])
+            return f"{node} (controller) counts as eligible leaders of {where} beside those in sync: {able}"
+        case "created":
+            return f"{node} (controller) creates {where}: leader {f['leader']}, in sync {isr}"
         case reason:
-            return f"{node} (controller) changes {where} ({reason}): leader {f['leader']}, epoch {f['leader_epoch']}, in sync {isr}"
+            leader = f["leader"] if f["leader"] is not None else "nobody"
+            return f"{node} (controller) changes {where} ({reason}): leader {leader}, epoch {f['leader_epoch']}, in sync {isr}"
 
 
 def _truncated(node: str, f: Mapping[str, Any]) -> str:
