@@ -10,12 +10,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.errors import UserError
 from harness.ops import NEMESIS, Op, Operation, OpType, Process
+
+if TYPE_CHECKING:
+    from harness.columns import Columns
 
 _FIELDS = frozenset({"index", "time", "process", "type", "f", "key", "value", "error"})
 _TYPES = frozenset({"invoke", "ok", "fail", "info"})
@@ -138,6 +141,13 @@ class History:
                 if started is not None:
                     completions[started.index] = op
         return [Operation(op, completions.get(op.index)) for op in invokes]
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The same as arrays."""
+        from harness.columns import columns_of
+
+        return columns_of(self)
 
     @cached_property
     def faults(self) -> list[Op]:

@@ -1,0 +1,1 @@
+"""Linearizability: is there one legal order of all operations that real time does not contradict?"""
