@@ -18,12 +18,12 @@ from harness.history import History
 from harness.results import Result, Verdict
 
 ANOMALIES: Mapping[str, str] = {
-    "eos-loss": "an input below the committed offset has no committed output",
-    "eos-duplicate": "an input has two or more committed outputs",
-    "torn-txn": "of one transaction some outputs and not all are visible to read_committed after quiesce",
+    "eos-loss": "an input counts as done (the group's committed offset is beyond it) and has no committed output",
+    "eos-duplicate": "an input was carried to the committed output two or more times",
+    "torn-txn": "when everything has come to rest, readers of committed records see some outputs of a transaction and not all",
     "aborted-read": "an output of a transaction whose abort was acknowledged was read (G1a)",
     "phantom-read": "an output was read that no pipeline can have written",
-    "offset-regression": "a committed offset was fetched lower than one whose commit was acknowledged before",
+    "offset-regression": "a group's committed offset went back: a fetch returned less than had been acknowledged before it",
 }
 
 

@@ -21,20 +21,20 @@ from harness.history import History
 from harness.results import Result, Verdict
 
 ANOMALIES: Mapping[str, str] = {
-    "lost-write": "an acknowledged record is absent although a higher offset was read, or from the final read",
-    "unseen": "an acknowledged record was never read, and nothing above it either: lost or late (no violation)",
-    "duplicate": "one sent record stands at two or more offsets of a partition",
-    "inconsistent-offsets": "one offset of a partition was observed with two or more values",
-    "vanished-read": "a record that was read is later absent from its offset",
-    "aborted-read": "a record whose send certainly failed was read (G1a)",
+    "lost-write": "an acknowledged record is gone: the final read, or a consumer that read on beyond its offset, does not have it",
+    "unseen": "an acknowledged record was never read, but nothing proves that it is lost and not only late (no violation)",
+    "duplicate": "a record that was sent once stands at two or more offsets of its partition",
+    "inconsistent-offsets": "at one offset of a partition, clients were told of or read two or more different records",
+    "vanished-read": "a record that a consumer was given is not in the log in the end",
+    "aborted-read": "a record was read although its send had been refused for certain (G1a)",
     "phantom-read": "a record was read that nobody sent",
     "nonmonotonic-send": "records of one producer stand in another order than it sent them, across operations",
     "int-nonmonotonic-send": "records of one send operation stand in another order than they were handed over",
     "poll-skip": "a consumer jumped forward over known records without a new assignment",
     "int-poll-skip": "one poll left out known records between two that it returned",
     "nonmonotonic-poll": "a consumer was sent back without a new assignment",
-    "nonmonotonic-end-offset": "the end offset is lower than one answered earlier",
-    "lso-stuck": "the last stable offset does not reach the high watermark after heal and time-outs",
+    "nonmonotonic-end-offset": "after the heal a partition ends at a lower offset than a client had been told before",
+    "lso-stuck": "a transaction never ends, so that readers of committed records stop at it for ever",
 }
 
 
