@@ -197,11 +197,15 @@ def _results(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _definitions(result: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    """Of each name as the checkers that found it define it: one name may mean something else to each."""
+    found: dict[str, dict[str, None]] = {}
     for answer in _results(result):
         checker = _plug_in("checkers", str(answer.get("checker", "")))
-        found.update(checker.anomalies if checker is not None else {})
-    return found
+        named = {str(a.get("name")) for a in answer.get("anomalies") or () if isinstance(a, Mapping)}
+        for name in sorted(named):
+            if checker is not None and name in checker.anomalies:
+                found.setdefault(name, {})[checker.anomalies[name]] = None
+    return {name: "; or ".join(definitions) for name, definitions in found.items()}
 
 
 def _situations(result: Mapping[str, Any], system: str) -> list[Situation]:

@@ -84,6 +84,20 @@ def test_a_witness_tells_its_story_with_numbers_that_the_picture_shares(run: Pat
     assert [(cell.text, cell.differs) for cell in here] == [("900:42", True), ("904:417", True)]
 
 
+def test_an_anomaly_is_defined_as_the_checkers_that_found_it_define_it(tmp_path: Path) -> None:
+    folder = write_sample(tmp_path / "run", operations=100)
+    result = json.loads((folder / "result.json").read_text())
+    found = {"name": "aborted-read", "summary": "x", "ops": [], "blame": "server"}
+    eos = {"checker": "exactly-once", "verdict": "invalid", "anomalies": [found], "measures": {}}
+    log = {"checker": "log", "verdict": "valid", "anomalies": [], "measures": {}}
+    (folder / "result.json").write_text(json.dumps(result | {"results": [eos, log]}))
+    [group] = page(read_run(folder)).violations
+    assert group.definition.startswith("an output of a transaction")
+    (folder / "result.json").write_text(json.dumps(result | {"results": [eos, log | {"anomalies": [found]}]}))
+    [group] = page(read_run(folder)).violations
+    assert "; or a record was read although" in group.definition
+
+
 def test_the_page_is_one_file_that_fetches_nothing(run: Path) -> None:
     text = write_report(run).read_text()
     elements = Elements(text)
