@@ -64,6 +64,12 @@ class BrokerSystem:
                 f"broker.heartbeat.interval.ms={config['broker.heartbeat.interval.ms']} must be below "
                 f"broker.session.timeout.ms={config['broker.session.timeout.ms']}, or every broker is fenced"
             )
+        if 2 * config["broker.heartbeat.interval.ms"] > config["broker.session.timeout.ms"]:
+            raise UserError(
+                f"broker.heartbeat.interval.ms={config['broker.heartbeat.interval.ms']} leaves coordinators "
+                "without a lease between two heartbeats: give at most half of "
+                f"broker.session.timeout.ms={config['broker.session.timeout.ms']}"
+            )
         if config["transaction.timeout.ms"] > config["transaction.max.timeout.ms"]:
             raise UserError(
                 f"transaction.timeout.ms={config['transaction.timeout.ms']} is above "

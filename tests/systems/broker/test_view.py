@@ -79,6 +79,7 @@ def test_situations_count_changes() -> None:
         ({"min.insync.replicas": 4}, "min.insync.replicas=4"),
         ({"replication.factor": 5}, "--nodes 5"),
         ({"broker.heartbeat.interval.ms": 5000}, "broker.heartbeat.interval.ms=5000"),
+        ({"broker.heartbeat.interval.ms": 1600}, "without a lease"),
         ({"transaction.timeout.ms": 90000}, "transaction.max.timeout.ms"),
     ],
 )
