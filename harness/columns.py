@@ -6,8 +6,10 @@ order of events, which is the real-time order (two events at the same nanosecond
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -24,8 +26,11 @@ OPEN: Final = 2**40
 """The end of what may take effect at any later time: later than every place."""
 OK, FAIL, INFO = 1, 2, 3
 _INVOKE = 0
+_OUTCOMES: Final = ("", "ok", "fail", "info")
 _TYPES: Final = {"invoke": _INVOKE, "ok": OK, "fail": FAIL, "info": INFO}
 _CHUNK: Final = 1 << 24
+_PLAIN: Final = frozenset({int, str, float, type(None)})
+"""What is its own hashable twin and equal to nothing of another kind that a history tells apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,38 +98,80 @@ def columns_of(history: History) -> Columns:
     return events.columns()
 
 
-def read_columns(path: Path) -> tuple[Columns, list[Op]]:
-    """Client operations and fault events of a `history.jsonl`, read in pieces: memory grows with the operations,
-    not with the file.
+class ColumnarHistory(History):
+    """A history file that is kept as columns; single events are read again only if somebody asks for them."""
 
-    A torn last line is left out. Raises `UserError` with file and line for anything else that is wrong.
+    def __init__(
+        self, path: Path, columns: Columns, faults: list[Op], end_ns: int, warnings: Sequence[str]
+    ) -> None:
+        super().__init__((), warnings)
+        self._path, self._columns, self._faults, self._end_ns = path, columns, faults, end_ns
+
+    @cached_property
+    def ops(self) -> list[Op]:
+        return read_history(self._path).ops
+
+    @cached_property
+    def columns(self) -> Columns:
+        return self._columns
+
+    @cached_property
+    def faults(self) -> list[Op]:
+        return self._faults
+
+    @cached_property
+    def tally(self) -> Counter[tuple[str, str]]:
+        columns = self._columns
+        kinds, counts = np.unique(columns.f * 4 + columns.outcome, return_counts=True)
+        return Counter(
+            {
+                (columns.fs[kind // 4], _OUTCOMES[kind % 4]): int(n)
+                for kind, n in zip(kinds, counts, strict=True)
+            }
+        )
+
+    @property
+    def end_ns(self) -> int:
+        return self._end_ns
+
+
+def read_columns(path: Path) -> History:
+    """A `history.jsonl`, read in pieces: memory grows with the operations, not with the file.
+
+    A torn last line is a warning. Raises `UserError` with file and line for anything else that is wrong.
     """
     events = _Events()
     decoder = msgspec.json.Decoder(_Line)
+    count, warnings = 0, []
     try:
         with path.open("rb") as file:
-            for lines in _whole_lines(file):
-                events.add(decoder.decode_lines(lines))
+            for lines, complete in _whole_lines(file):
+                if complete:
+                    events.add(decoder.decode_lines(lines))
+                    count += lines.count(b"\n")
+                elif lines.strip():
+                    warnings.append(f"line {count + 1} is torn ({len(lines)} bytes) and was left out")
         columns = events.columns()
         events.verify()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _Suspicious):
         # The slow reader knows the line and the words for what is wrong with it.
-        history = read_history(path)
-        return columns_of(history), history.faults
-    return columns, events.faults
+        return read_history(path)
+    return ColumnarHistory(path, columns, events.faults, events.end_ns, warnings)
 
 
-def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+def _whole_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Pieces that end with a line, then what is left over without one."""
     rest = b""
     while piece := file.read(_CHUNK):
         cut = piece.rfind(b"\n") + 1
         if cut:
-            yield rest + piece[:cut]
+            yield rest + piece[:cut], True
             rest = piece[cut:]
         else:
             rest += piece
+    yield rest, False
 
 
 class _Suspicious(Exception):
@@ -135,25 +182,36 @@ class Table:
     """Gives equal things the same number, in order of appearance."""
 
     def __init__(self) -> None:
-        self._codes: dict[Any, int] = {}
         self.things: list[Any] = []
+        self._codes = _Codes(self.things)
+
+    def codes(self, things: Sequence[Any]) -> list[int]:
+        if _PLAIN.issuperset(map(type, things)):
+            return list(map(self._codes.__getitem__, things))
+        return [self.code(thing) for thing in things]
 
     def code(self, thing: Any) -> int:
         frozen = freeze(thing)
-        name = (bool, frozen) if isinstance(frozen, bool) else frozen
-        found = self._codes.get(name)
-        if found is None:
-            found = self._codes[name] = len(self.things)
+        if not isinstance(frozen, bool):
+            return self._codes[frozen]
+        name = (bool, frozen)
+        if name not in self._codes:
+            self._codes[name] = len(self.things)
             self.things.append(frozen)
-        return found
+        return self._codes[name]
 
-    def codes(self, things: Sequence[Any]) -> list[int]:
-        known = self._codes
-        plain = (int, str)
-        return [
-            known[thing] if thing.__class__ in plain and thing in known else self.code(thing)
-            for thing in things
-        ]
+
+class _Codes(dict[Any, int]):
+    """What is looked up and not there gets the next number."""
+
+    def __init__(self, things: list[Any]) -> None:
+        super().__init__()
+        self._things = things
+
+    def __missing__(self, thing: Any) -> int:
+        code = self[thing] = len(self._things)
+        self._things.append(thing)
+        return code
 
 
 def freeze(thing: Any) -> Any:
@@ -174,19 +232,21 @@ class _Events:
         self._fs, self._keys, self._processes, self._values = Table(), Table(), Table(), Table()
         self._parts: list[tuple[Ints, ...]] = []
         self.faults: list[Op] = []
+        self.end_ns = 0
 
-    def add(self, events: Iterable[Event]) -> None:
-        clients: list[Event] = []
-        for event in events:
-            if event.process == NEMESIS:
-                self.faults.append(event if isinstance(event, Op) else _op(event))
-            else:
-                clients.append(event)
+    def add(self, events: Sequence[Event]) -> None:
+        if events:
+            self.end_ns = events[-1].time
+        clients, processes = events, [event.process for event in events]
+        if NEMESIS in processes:
+            self.faults += [e if isinstance(e, Op) else _op(e) for e in events if e.process == NEMESIS]
+            clients = [event for event in events if event.process != NEMESIS]
+            processes = [event.process for event in clients]
         columns: tuple[list[int], ...] = (
             [_TYPES[e.type] for e in clients],
             self._fs.codes([e.f for e in clients]),
             self._keys.codes([e.key for e in clients]),
-            self._processes.codes([e.process for e in clients]),
+            self._processes.codes(processes),
             self._values.codes([e.value for e in clients]),
             [e.index for e in clients],
             [e.time for e in clients],

@@ -7,6 +7,7 @@ loses nothing that was written. What is read back is checked line by line.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -115,8 +116,12 @@ class History:
     """Events in order. `warnings` says what could not be read or was mended."""
 
     def __init__(self, ops: Iterable[Op], warnings: Iterable[str] = ()) -> None:
-        self.ops: list[Op] = list(ops)
+        self._given = list(ops)
         self.warnings: tuple[str, ...] = tuple(warnings)
+
+    @cached_property
+    def ops(self) -> list[Op]:
+        return self._given
 
     def __len__(self) -> int:
         return len(self.ops)
@@ -141,6 +146,11 @@ class History:
                 if started is not None:
                     completions[started.index] = op
         return [Operation(op, completions.get(op.index)) for op in invokes]
+
+    @cached_property
+    def tally(self) -> Counter[tuple[str, str]]:
+        """How many client operations of each kind had each outcome."""
+        return Counter((operation.f, operation.outcome) for operation in self.operations)
 
     @cached_property
     def columns(self) -> Columns:

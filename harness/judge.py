@@ -82,7 +82,7 @@ def judge(
     """`scheduled` is the number of faults that were to fire; None where no nemesis was on."""
     found = list(problems)
     results = [_run(name, history, context, found) for name in checkers]
-    ops = Counter(op.outcome for op in history.operations)
+    ops = _by(1, history.tally)
     windows = fault_windows(history)
     overlapping = _overlapping(windows, history)
     faults = {
@@ -120,13 +120,21 @@ def _run(name: str, history: History, context: CheckContext, problems: list[Prob
         return Result(checker=name, verdict=Verdict.UNKNOWN, reason=reason)
 
 
+def _by(part: int, tally: Counter[tuple[str, str]]) -> Counter[str]:
+    """The tally by kind (0) or by outcome (1) alone."""
+    found: Counter[str] = Counter()
+    for names, count in tally.items():
+        found[names[part]] += count
+    return found
+
+
 def _thin(history: History) -> list[str]:
     """Too little succeeded for silence to mean anything."""
-    tried = Counter(op.f for op in history.operations)
-    succeeded = Counter(op.f for op in history.operations if op.outcome == "ok")
+    tried = _by(0, history.tally)
+    succeeded = Counter({f: count for (f, outcome), count in history.tally.items() if outcome == "ok"})
     total = sum(succeeded.values())
     if total < FEW_OK:
-        return [f"only {total} of {len(history.operations)} operations succeeded"]
+        return [f"only {total} of {sum(tried.values())} operations succeeded"]
     return [
         f"none of {count} '{f}' operations succeeded"
         for f, count in sorted(tried.items())
@@ -170,6 +178,8 @@ def _position(value: Any) -> int:
 
 def _overlapping(windows: Sequence[FaultWindow], history: History) -> int:
     """How many faults overlap at least one client operation: one starts in the window, or is open when it begins."""
+    if not windows:
+        return 0
     starts = [op.start for op in history.operations]
     latest_end: list[int] = []
     for op in history.operations:

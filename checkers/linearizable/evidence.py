@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 
 from checkers.linearizable.chains import NOBODY
 from checkers.linearizable.partition import Calls, until
 from checkers.linearizable.zones import Zones, zones
-from harness.columns import OPEN
+from harness.columns import OPEN, Ints
 
 STALE, INVERSION, LOST = "stale-read", "new/old inversion", "lost-write"
 UPDATE, PHANTOM, ABORTED = "lost-update", "phantom-read", "aborted-read"
@@ -36,7 +37,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     culprit: int
     newer: int | None = None
     seen: int | None = None
-    older: int | None = None
 
 
 def earliest(calls: Calls, initial: int) -> tuple[Evidence, Calls]:
@@ -45,25 +45,41 @@ def earliest(calls: Calls, initial: int) -> tuple[Evidence, Calls]:
     Removing events from the end never makes a legal history illegal, so this can be bisected; mostly the proof that
     is found first is the earliest, and one more look confirms it.
     """
-    best = _first(zones(calls, initial))
+    best = _first(calls, initial)
     assert best is not None
     low, probes = -1, 0
     while best.place - 1 > low:
         probe = best.place - 1 if probes < QUICK_PROBES else (low + best.place) // 2
         probes += 1
-        earlier = _first(zones(until(calls, probe), initial))
+        earlier = _first(until(calls, probe), initial)
         if earlier is None:
             low = probe
         else:
             best = earlier
     prefix = until(calls, best.place)
-    return _telling(Clusters(zones(prefix, initial)), best), prefix
+    return _telling(prefix, initial, best), prefix
 
 
-def _first(found: Zones) -> Evidence | None:
+def _first(calls: Calls, initial: int) -> Evidence | None:
+    found = zones(calls, initial)
     if not len(found.broken()):
         return None
-    return min(_proofs(Clusters(found)), key=lambda proof: proof.place)
+    writers = np.concatenate(
+        (found.unrooted, found.split, found.backwards, *found.overlapping, *found.inside)
+    )
+    clusters = Clusters(zones(_about(calls, found, writers), initial))
+    return min(_proofs(clusters), key=lambda proof: proof.place)
+
+
+def _about(calls: Calls, found: Zones, writers: Ints) -> Calls:
+    """Only the chains of these writers, and reads of what nobody wrote: a proof needs nothing else."""
+    root = found.chained.root
+    chosen = np.isin(root, root[writers])
+    registers = found.found
+    read = chosen[registers.read_writer] & (registers.read_writer != NOBODY)
+    read[found.phantom] = True
+    rows = np.concatenate((registers.row[chosen], registers.read_row[read]))
+    return calls.of(np.isin(calls.row, rows))
 
 
 class Clusters:
@@ -235,35 +251,35 @@ def _certain_at(clusters: Clusters, member: Member) -> int:
     return member.end if member.reads else clusters.known[member.writer]
 
 
-def _telling(clusters: Clusters, proof: Evidence) -> Evidence:
+def _telling(prefix: Calls, initial: int, proof: Evidence) -> Evidence:
     """The plainest proof at the same place: a write that began after the value was known to be there, and was
     acknowledged before the read of that value began, is easier to follow than a read by somebody else."""
     if proof.label not in (INVERSION, STALE):
         return proof
-    reader = next(
-        (m for reads in clusters.reads for m in reads if m.row == proof.culprit and m.end == proof.place),
-        None,
+    whole = zones(prefix, initial)
+    registers, root = whole.found, whole.chained.root
+    reader = np.flatnonzero(registers.read_row == proof.culprit)
+    if not len(reader) or registers.read_end[reader[0]] != proof.place:
+        return proof
+    start, own = registers.read_start[reader[0]], registers.read_writer[reader[0]]
+    known = whole.low[root[own]]
+    newer = np.flatnonzero(
+        (registers.start > known) & (registers.end < start) & (root != root[own]) & (root != NOBODY)
     )
-    if reader is None or clusters.root[reader.writer] == NOBODY:
+    if not len(newer):
         return proof
-    mine = clusters.root[reader.writer]
-    first = min(clusters.members(mine), key=lambda m: m.end)
-    newer = [
-        w
-        for w in clusters.writers
-        if w.start > first.end and w.end < reader.start and clusters.root[w.writer] not in (mine, NOBODY)
-    ]
-    if not newer:
-        return proof
-    last = max(newer, key=lambda w: w.start)
-    own = clusters.writers[reader.writer]
-    before = own if own.end < last.start else first
-    rows = {before.row, last.row, reader.row, *clusters.between(before, reader)} - {NOBODY}
+    last = newer[np.argmax(registers.start[newer])]
+    clusters = Clusters(zones(_about(prefix, whole, np.array([own])), initial))
+    reading = next(m for reads in clusters.reads for m in reads if m.row == proof.culprit)
+    before = clusters.writers[reading.writer]
+    if before.end > registers.start[last]:
+        before = min(clusters.members(clusters.root[reading.writer]), key=lambda m: m.end)
+    newer_row = int(registers.row[last])
+    rows = {before.row, newer_row, reading.row, *clusters.between(before, reading)} - {NOBODY}
     return Evidence(
         place=proof.place,
         label=STALE,
         rows=tuple(sorted(rows)),
-        culprit=reader.row,
-        newer=last.row,
-        older=before.row,
+        culprit=reading.row,
+        newer=newer_row,
     )
