@@ -22,7 +22,7 @@ import numpy as np
 from checkers.blame import blame
 from checkers.linearizable.evidence import earliest
 from checkers.linearizable.explain import Broken, explained, refined, stuck
-from checkers.linearizable.models import Model, model
+from checkers.linearizable.models import MODELS, Model, model
 from checkers.linearizable.partition import Calls, by_key, calls_of, objects, until
 from checkers.linearizable.search import MOST_STATES, Answer, search
 from checkers.linearizable.zones import zones
@@ -61,6 +61,8 @@ class LinearizableChecker:
     anomalies = ANOMALIES
     columnar = True
     """Judges `History.columns` alone."""
+    models: Mapping[str, str] = {name: known.description for name, known in MODELS.items()}
+    """What `--model` may name."""
 
     def check(self, history: History, context: CheckContext) -> Result:
         columns = history.columns

@@ -12,6 +12,7 @@ from harness.campaign import RunLine, grouped, summarise
 from harness.checker import CheckContext
 from harness.cli import options
 from harness.cli.verdict import check_expected, exit_code, expectation, print_outcome, to_json
+from harness.columns import read_columns
 from harness.errors import UserError
 from harness.execute import Outcome, judge_run
 from harness.history import History
@@ -21,15 +22,34 @@ from harness.schedule import KINDS
 from harness.spec import Spec
 
 
+def list_models(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Every model that a checker knows, with what it says."""
+    if not wanted or context.resilient_parsing:
+        return
+    for name in registry.names("checkers"):
+        for model, says in getattr(registry.load("checkers", name), "models", {}).items():
+            click.echo(f"{model:16}{says}  ({name})")
+    context.exit()
+
+
 @click.command("check")
 @click.argument("what", metavar="RUN|HISTORY", type=click.Path(path_type=Path))
 @click.option("--checker", "checkers", multiple=True, metavar="NAME", help="Instead of the workload's own.")
+@click.option("--model", metavar="NAME", help="What the linearizable checker holds the history against.")
+@click.option(
+    "--list-models", is_flag=True, expose_value=False, is_eager=True, callback=list_models, help="And exit."
+)
 @click.option("--expect", multiple=True, metavar="ANOMALY", help="Exit 0 when exactly these are found.")
 @options.settings
 @options.as_json
 @options.debug
 def command(
-    what: Path, checkers: tuple[str, ...], expect: tuple[str, ...], settings: tuple[str, ...], as_json: bool
+    what: Path,
+    checkers: tuple[str, ...],
+    model: str | None,
+    expect: tuple[str, ...],
+    settings: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Judge a run folder, or a bare history.jsonl: no cluster, no run.
 
@@ -40,9 +60,11 @@ def command(
         raise UserError(f"{what}: no such file or folder: expected a run folder or a history.jsonl")
     check_expected(expect)
     folder = _folder(what)
-    history = store.read_run_history(what)
+    history = read_columns(what) if folder is None and _columnar(checkers) else store.read_run_history(what)
     if folder is None:
-        outcome = _bare(history, checkers, options.parse_settings(settings))
+        outcome = _bare(history, checkers, options.parse_settings(settings), model)
+    elif model is not None:
+        raise UserError("--model is for a bare history: a run says itself what it must satisfy")
     else:
         outcome = _run(folder, history, checkers)
     for warning in outcome.result.warnings:
@@ -56,6 +78,12 @@ def command(
         if sentence is not None:
             click.echo(sentence)
     return exit_code(summary, expect)
+
+
+def _columnar(checkers: tuple[str, ...]) -> bool:
+    """Do all of them judge the columns of a history, without its single events?"""
+    loaded = [registry.load("checkers", name) for name in checkers]
+    return bool(loaded) and all(getattr(checker, "columnar", False) for checker in loaded)
 
 
 def _folder(what: Path) -> Path | None:
@@ -104,14 +132,16 @@ def _stored(path: Path) -> RunResult:
         ) from None
 
 
-def _bare(history: History, checkers: tuple[str, ...], settings: dict[str, str]) -> Outcome:
+def _bare(
+    history: History, checkers: tuple[str, ...], settings: dict[str, str], model: str | None
+) -> Outcome:
     if not checkers:
         raise UserError(
             "a bare history does not say what it must satisfy: name it with --checker "
             f"(known: {', '.join(registry.names('checkers'))})"
         )
     fired = sum(1 for op in history.faults if op.type == "invoke" and op.f in KINDS)
-    context = CheckContext(config=_typed(settings))
+    context = CheckContext(config=_typed(settings), options={} if model is None else {"model": model})
     result = judge(history, context, checkers, scheduled=fired or None)
     result.sim_seconds = round(history.end_ns / 1e9, 3)
     return Outcome(Spec(system="", workload="", config=dict(context.config)), result, None)
