@@ -1,0 +1,202 @@
+"""Checker `elle`: which isolation did the clients get, by the cycles that what they saw makes impossible?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from checkers.outages import Outage, outages
+from checkers.story import active_between
+from checkers.transactions import list_append, rw_register
+from checkers.transactions.cycles import Cycles, find_cycles
+from checkers.transactions.direct import Inference
+from checkers.transactions.explain import Teller
+from checkers.transactions.fractured import fractured_reads
+from checkers.transactions.loading import from_file, from_history
+from checkers.transactions.micro_operations import OK, READ, WRITE, Model, Transactions
+from checkers.transactions.models import DEFAULT, forbidden, named, ruled_out, strongest
+from harness.checker import CheckContext
+from harness.errors import unknown_name
+from harness.history import History
+from harness.results import Anomaly, Result, Verdict
+
+_CYCLES = {
+    "G0": "a cycle of writes over each other (ww): dirty write",
+    "G1c": "a cycle of ww and wr: information flows in a circle",
+    "G-single": "a cycle with exactly one rw: read skew",
+    "G-nonadjacent": "a cycle with two or more rw, no two of them adjacent",
+    "G2-item": "a cycle with two adjacent rw: write skew",
+}
+ANOMALIES: Mapping[str, str] = {
+    "garbage-read": "a value was read that nobody wrote",
+    "duplicate-elements": "a list holds one element twice",
+    "incompatible-order": "two reads of a list are no prefixes of each other",
+    "cyclic-versions": "the versions of one key follow each other in a circle",
+    "internal": "a read contradicts what the same transaction had read or written before",
+    "G1a": "a read shows a write of a transaction that certainly failed",
+    "G1b": "a read shows a version that its writer itself overwrote",
+    "dirty-update": "a committed append stands right behind one of a transaction that certainly failed",
+    "lost-update": "two committed transactions read one version of a key and both wrote the key",
+    "fractured-read": "a transaction saw one write of another and missed a second one",
+    "long-fork": "two readers saw two independent writes in opposite orders",
+    **_CYCLES,
+    **{f"{name}-process": f"{told}; it takes the order of a process" for name, told in _CYCLES.items()},
+    **{f"{name}-realtime": f"{told}; it takes the order of real time" for name, told in _CYCLES.items()},
+}
+ISOLATION = {
+    "read-uncommitted": "read-committed",
+    "read-committed": "read-committed",
+    "repeatable-read": "snapshot-isolation",
+    "serializable": "serializable",
+}
+"""What a setting `isolation` promises (PostgreSQL's meaning of the names), if no model is asked for."""
+UNSEEN = "G2 over predicates cannot be seen in reads of items"
+
+
+class ElleChecker:
+    description = "isolation of transactions (list-append, rw-register): anomalies, cycles, models ruled out"
+    anomalies = ANOMALIES
+
+    def check(self, history: History, context: CheckContext) -> Result:
+        return judge(from_history(history, model_of(context)), context, outages(history))
+
+    def check_file(self, path: Path, context: CheckContext) -> Result:
+        """The same for a stored history, without an object an event."""
+        return judge(from_file(path, model_of(context)), context, ())
+
+
+def model_of(context: CheckContext) -> Model:
+    """Raises `UserError` with the nearest known model."""
+    given = str(_option(context, "model", "list-append"))
+    for model in get_args(Model):
+        if given == model:
+            return model  # type: ignore[no-any-return]
+    raise unknown_name("model", given, get_args(Model))
+
+
+def _option(context: CheckContext, name: str, default: Any) -> Any:
+    return context.options.get(name, context.config.get(f"elle.{name}", default))
+
+
+def _switch(context: CheckContext, name: str) -> bool:
+    return str(_option(context, name, False)).lower() in ("true", "1", "yes")
+
+
+def promised(context: CheckContext) -> str:
+    """The consistency model to judge by: asked for, else what the configuration says, else the strongest."""
+    asked = _option(context, "consistency-model", None)
+    if asked is not None:
+        return named(str(asked)).name
+    return ISOLATION.get(str(context.config.get("isolation", "")), DEFAULT)
+
+
+def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -> Result:
+    consistency = promised(context)
+    model = model_of(context)
+    keys = rw_register.KeyOrders(
+        linearizable=_switch(context, "linearizable-keys"),
+        sequential=_switch(context, "sequential-keys"),
+        wfr=_switch(context, "wfr-keys"),
+    )
+    inference = list_append.infer(txns) if model == "list-append" else rw_register.infer(txns, keys)
+    cycles = find_cycles(txns, inference.graph, inference.committed)
+    teller = Teller(
+        txns,
+        inference.graph,
+        inference.committed,
+        model,
+        assumed_order=keys.linearizable or keys.sequential or keys.wfr,
+    )
+    bad = forbidden(consistency)
+    anomalies = _anomalies(txns, inference, cycles, teller, bad, faults)
+    names = {a.name for a in anomalies}
+    violated = bool(names & bad)
+    reason = None if violated else too_thin(txns, cycles, bad)
+    verdict = Verdict.INVALID if violated else Verdict.VALID if reason is None else Verdict.UNKNOWN
+    return Result(
+        checker="elle",
+        verdict=verdict,
+        reason=reason,
+        anomalies=anomalies,
+        measures={
+            "model": model,
+            "consistency_model": consistency,
+            "ruled_out": ruled_out(names),
+            "strongest": strongest(names),
+            "unseen": UNSEEN,
+            "transactions": len(txns),
+            "committed": int(inference.committed.sum()),
+            "edges": len(inference.graph),
+            "unordered_versions": inference.unordered,
+            "searches_cut": list(cycles.cut),
+        },
+    )
+
+
+def too_thin(txns: Transactions, cycles: Cycles, bad: frozenset[str]) -> str | None:
+    """Why silence would prove nothing, with the number; None where it does."""
+    ok = txns.outcome[txns.txn] == OK
+    reads, writes = (int((ok & (txns.kind == kind)).sum()) for kind in (READ, WRITE))
+    if not reads or not writes:
+        what = "read" if not reads else "write"
+        return f"0 of {len(txns)} transactions committed a {what}"
+    cut = [name for name in cycles.cut if name in bad]
+    if cut:
+        return f"{len(cut)} searches were given up before they were done: {', '.join(cut)}"
+    return None
+
+
+def _anomalies(
+    txns: Transactions,
+    inference: Inference,
+    cycles: Cycles,
+    teller: Teller,
+    bad: frozenset[str],
+    faults: Sequence[Outage],
+) -> tuple[Anomaly, ...]:
+    found: list[Anomaly] = []
+    for name, instances in inference.directs.instances.items():
+        first = instances[0]
+        found.append(
+            Anomaly(
+                name=name,
+                summary=first.sentence,
+                ops=teller.indices([t for direct in instances for t in direct.txns])[:60],
+                where=_where(txns, first.ops),
+                affected=inference.directs.counts[name],
+                out_of=len(txns),
+                faults=active_between(faults, *teller.span(first.txns)),
+                story=teller.story(first.txns),
+                allowed=name not in bad,
+                data={
+                    **teller.direct(first),
+                    "instances": [{"summary": direct.sentence} for direct in instances],
+                },
+            )
+        )
+    fractured = fractured_reads(len(txns), inference.graph)
+    shown = dict(cycles.found)
+    if fractured:
+        shown["fractured-read"] = fractured
+    for name, shortest in shown.items():
+        told = [teller.cycle(name, cycle) for cycle in shortest]
+        rows = [step.source for step in shortest[0]]
+        found.append(
+            Anomaly(
+                name=name,
+                summary=told[0][0],
+                ops=teller.indices([step.source for cycle in shortest for step in cycle])[:60],
+                affected=len(shortest),
+                faults=active_between(faults, *teller.span(rows)),
+                story=teller.story(rows),
+                allowed=name not in bad,
+                data={**told[0][1], "instances": [{"summary": text, **data} for text, data in told]},
+            )
+        )
+    order = list(ANOMALIES)
+    return tuple(sorted(found, key=lambda a: (a.allowed, order.index(a.name))))
+
+
+def _where(txns: Transactions, ops: Sequence[int]) -> str | None:
+    return f"key {txns.keys[int(txns.key[ops[0]])]!r}" if len(ops) else None
