@@ -107,8 +107,8 @@ def _cell(told: list[_Told], time: int) -> ReplicaCell:
     if here is None:
         return ReplicaCell("", "")
     match here.what:
-        case "acknowledged":
-            return ReplicaCell("acknowledges it", "has")
+        case "held":
+            return ReplicaCell("has it", "has")
         case "elected":
             log = f"ends at {here.end}" if here.parted is None else f"is another one from {here.parted} on"
             return ReplicaCell(

@@ -94,7 +94,7 @@ def vanished(place: Scene, finding: Finding, ops: list[Op]) -> Explanation:
     beats.append(read(reading, f"process {reading.process} reads {quoted(value)} at offset {offset}"))
     beats += final_read(place, name, offset, f"shows that {now}")
     beats += _overwriting(place, name, value, offset)
-    return _explained(place, finding, summary, beats, start, loss, known)
+    return _explained(place, finding, summary, beats, start, loss, min(stood, known))
 
 
 def inconsistent(place: Scene, finding: Finding, ops: list[Op]) -> Explanation:

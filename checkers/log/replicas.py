@@ -175,7 +175,7 @@ class Replicas:
     ) -> list[dict[str, Any]]:
         told: list[dict[str, Any]] = []
         if loss is not None and node == loss.holder:
-            told.append({"time": known, "what": "acknowledged", "has": True})
+            told.append({"time": known, "what": "held", "has": True})
         for led in self.leaderships:
             took_over = loss is not None and led == loss.takeover
             if led.node == node and (known < led.time <= until or took_over):

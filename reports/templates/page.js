@@ -31,8 +31,9 @@ function follow() {
   } else if (kind === "anomaly") {
     const target = byId(`anomaly-${number}`);
     if (!target) return;
-    const folded = target.closest("details");
-    if (folded) folded.open = true;
+    for (const folded of [target.closest("details"), target.querySelector("details.folded")]) {
+      if (folded) folded.open = true;
+    }
     target.scrollIntoView({ block: "start" });
   }
 }
@@ -41,6 +42,10 @@ addEventListener("hashchange", follow);
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-from]");
   if (button) look(Number(button.dataset.from) / 1e6, Number(button.dataset.to) / 1e6);
+});
+
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details.folded")) folded.open = true;
 });
 
 const copy = byId("copy");
@@ -57,9 +62,16 @@ if (copy) copy.addEventListener("click", async () => {
   setTimeout(() => { copy.textContent = "Copy"; }, 1500);
 });
 
-for (const scroll of document.querySelectorAll(".strip .scroll")) {
-  const focus = scroll.querySelector("th.focus");
-  if (focus) scroll.scrollLeft = focus.offsetLeft - scroll.clientWidth / 2;
+function centre(within) {
+  for (const scroll of within.querySelectorAll(".strip .scroll")) {
+    const focus = scroll.querySelector("th.focus");
+    if (focus) scroll.scrollLeft = focus.offsetLeft - scroll.clientWidth / 2;
+  }
+}
+
+centre(document);
+for (const folded of document.querySelectorAll("details.folded")) {
+  folded.addEventListener("toggle", () => centre(folded));
 }
 
 filter();

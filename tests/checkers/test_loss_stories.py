@@ -46,7 +46,7 @@ def test_a_killed_leader() -> None:
         {
             "node": "b1",
             "told": [
-                {"time": 210 * MS, "what": "acknowledged", "has": True},
+                {"time": 210 * MS, "what": "held", "has": True},
                 {"time": 2_015 * MS, "what": "truncated", "was": 2, "end": 1, "has": False},
             ],
         },

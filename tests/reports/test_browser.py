@@ -153,6 +153,15 @@ def test_a_witness_leads_to_the_list_and_to_the_timeline(opened: Opened, report:
     assert "witness of anomaly 1" in page.find_element(By.ID, "pinned").text
 
 
+def test_further_instances_are_folded_until_somebody_asks(opened: Opened, report: Path) -> None:
+    page = opened(report)
+    assert page.find_element(By.CSS_SELECTOR, "#anomaly-0 svg").is_displayed()
+    assert page.find_element(By.CSS_SELECTOR, "#anomaly-1 .sentence").is_displayed()
+    assert not page.find_element(By.CSS_SELECTOR, "#anomaly-1 ol").is_displayed()
+    page = opened(report, fragment="#anomaly-1")
+    assert page.find_element(By.CSS_SELECTOR, "#anomaly-1 ol").is_displayed()
+
+
 def test_the_list_filters_and_obeys_the_keyboard(opened: Opened, report: Path) -> None:
     page = opened(report)
     matching = page.find_element(By.ID, "matching")

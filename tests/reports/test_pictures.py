@@ -17,7 +17,7 @@ TOLD: dict[str, Any] = {
             {
                 "node": "b1",
                 "told": [
-                    {"time": 1_000_000, "what": "acknowledged", "has": True},
+                    {"time": 1_000_000, "what": "held", "has": True},
                     {"time": 3_000_000, "what": "truncated", "was": 18, "end": 17, "has": False},
                 ],
             },
@@ -53,7 +53,7 @@ def test_each_replica_is_a_row_and_each_time_a_column() -> None:
         ReplicaRow(
             "b1",
             [
-                ReplicaCell("acknowledges it", "has"),
+                ReplicaCell("has it", "has"),
                 nothing,
                 ReplicaCell("truncates 18 to 17", "removed"),
             ],
