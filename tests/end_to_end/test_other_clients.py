@@ -354,6 +354,34 @@ def test_produce_and_consume_survive_kill_9(tmp_path: Path, victim: str) -> None
         assert set(others.values()) == {""}
 
 
+def test_kcat_goes_on_when_the_leader_is_killed(tmp_path: Path) -> None:
+    with up(tmp_path / "up") as running:
+        made = Clients(running.servers)
+        topic = made.topic("piped", partitions=1)
+        leader = made.admin.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions[0].leader
+        given = ("kcat", "-b", running.servers, "-t", topic)
+        tail = subprocess.Popen([*given, "-C", "-u"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        head = subprocess.Popen(
+            [*given, "-P", "-X", "enable.idempotence=true"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        try:
+            assert head.stdin is not None
+            assert tail.stdout is not None
+            lines = [b"%d\n" % n for n in range(600)]
+            for number, line in enumerate(lines):
+                if number == len(lines) // 3:
+                    running.kill_9(f"b{leader}")
+                head.stdin.write(line)
+                head.stdin.flush()
+                time.sleep(0.01)
+            head.stdin.close()
+            assert head.wait(PATIENCE_S) == 0
+            assert [tail.stdout.readline() for _ in lines] == lines
+        finally:
+            tail.kill()
+            head.kill()
+
+
 def kcat_listing(running: Up) -> str:
     alive = ",".join(n["address"] for n in running.nodes if n["role"] == "broker")
     return subprocess.run(["kcat", "-b", alive, "-L"], capture_output=True, text=True, timeout=60).stdout
