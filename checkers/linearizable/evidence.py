@@ -235,7 +235,7 @@ def _both_first(clusters: Clusters, one: int, other: int) -> Evidence:
     culprit = max((m for m in members if m.end < OPEN), key=lambda m: m.end)
     mine = clusters.root[culprit.writer]
     others = [m for m in members if clusters.root[m.writer] != mine]
-    seen = min(others, key=lambda m: m.end)
+    seen = min(others, key=lambda m: (m.end > culprit.start, not m.reads, m.end))
     rows = {m.row for m in members} | set(clusters.between(*members))
     return Evidence(
         place=place,

@@ -10,11 +10,21 @@ import msgspec
 from checkers.linearizable.evidence import ABORTED, LOST, PHANTOM, STALE, UPDATE, Evidence
 from checkers.linearizable.models import Call
 from checkers.linearizable.partition import Calls
-from checkers.narrative import quoted, seconds
+from checkers.narrative import quoted as in_quotes
+from checkers.narrative import seconds
 from harness.columns import FAIL, INFO, Columns
 from harness.results import Moment
 
 MOST_ROWS = 60
+
+
+def quoted(value: Any) -> str:
+    """As the history has it."""
+    if value is None or isinstance(value, bool):
+        return "`null`" if value is None else f"`{str(value).lower()}`"
+    if isinstance(value, tuple | list):
+        return in_quotes(list(value))
+    return in_quotes(value)
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +191,7 @@ def _sentence(proof: Evidence, register: Register, telling: Telling) -> str:
     if proof.label in (STALE, LOST):
         acknowledged = telling.ended(newer)
         when = "" if acknowledged is None else f" at {seconds(acknowledged)}"
-        tail = ", which nobody ever read" if proof.label == LOST else ""
+        tail = f"; nobody ever read {missed}" if proof.label == LOST else ""
         return (
             f"{who} read {value} by {_end(telling, culprit)}, which {missed}, written by process {writer} and "
             f"acknowledged{when}, had replaced before that read began at {seconds(telling.began(culprit))}{tail}"

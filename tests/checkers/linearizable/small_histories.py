@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from checkers.linearizable.models import Call
+from checkers.linearizable.models import ILLEGAL, MODELS, Call
+from harness.columns import OPEN
 from harness.history import History
 from harness.ops import Op
 
@@ -67,5 +68,72 @@ def register_history(
     return History(ops)
 
 
-def certain(calls: list[Call]) -> list[Call]:
-    return [c for c in calls if c.certain]
+MODEL_OPERATIONS: dict[str, tuple[str, ...]] = {
+    "register": ("read", "write"),
+    "cas-register": ("read", "write", "cas"),
+    "counter": ("read", "add", "decrement"),
+    "set": ("read", "add", "add", "remove"),
+    "queue": ("enqueue", "dequeue"),
+    "lock": ("acquire", "release"),
+    "multi-register": ("txn",),
+}
+
+
+def model_calls(rng: random.Random, name: str, most: int = 7) -> list[Call]:
+    """Calls with random intervals, answered as a legal order of them would, but for a lie now and then."""
+    model = MODELS[name]
+    count = rng.randint(1, most)
+    places = list(range(2 * count))
+    rng.shuffle(places)
+    spans = sorted(sorted(places[2 * n : 2 * n + 2]) for n in range(count))
+    width = rng.choice((1, 3, 2 * count))
+    spans = [(start, min(end, start + width) + 0.5 * (end > start + width)) for start, end in spans]
+    order = sorted(range(count), key=lambda n: rng.uniform(*spans[n]))
+    state = model.initial
+    calls: dict[int, Call] = {}
+    for n in order:
+        f = rng.choice(MODEL_OPERATIONS[name])
+        call = _asked(rng, model.functions[f], n, state)
+        start, end = int(2 * spans[n][0]), int(2 * spans[n][1])
+        certain = rng.random() > 0.2
+        answered = _lie(rng, call.f, state) if rng.random() < 0.15 else _answer(call, state)
+        call = call._replace(
+            answered=answered if certain else None, start=start, end=end if certain else OPEN, certain=certain
+        )
+        calls[n] = call
+        after = model.step(state, call)
+        state = state if after is ILLEGAL else after
+    return [calls[n] for n in range(count)]
+
+
+def _asked(rng: random.Random, f: str, n: int, state: object) -> Call:
+    asked: object = None
+    if f in ("write", "enqueue"):
+        asked = rng.randint(1, 3)
+    elif f == "cas":
+        asked = (state if rng.random() < 0.7 else rng.randint(1, 3), rng.randint(1, 3))
+    elif f in ("add", "remove", "subtract"):
+        asked = rng.randint(1, 3)
+    elif f == "txn":
+        micro = rng.sample(["x", "y"], rng.randint(1, 2))
+        asked = tuple(("w", k, rng.randint(1, 3)) if rng.random() < 0.5 else ("r", k, None) for k in micro)
+    return Call(f=f, asked=asked, answered=None, start=0, end=0, process=n % 3, row=n)
+
+
+def _answer(call: Call, state: object) -> object:
+    if call.f == "read":
+        return tuple(sorted(state)) if isinstance(state, frozenset) else state
+    if call.f == "dequeue":
+        return state[0] if state else None  # type: ignore[index]
+    if call.f == "txn":
+        known = dict(state)  # type: ignore[call-overload]
+        return tuple((f, k, known.get(k) if f == "r" else v) for f, k, v in call.asked)
+    return call.asked
+
+
+def _lie(rng: random.Random, f: str, state: object) -> object:
+    if f == "read" and isinstance(state, frozenset):
+        return tuple(sorted(state ^ {rng.randint(1, 3)}))
+    if f == "txn":
+        return (("r", "x", rng.choice((None, 1, 2))),)
+    return rng.choice((None, 1, 2, 3)) if f != "read" or state is None else rng.randint(0, 4)
