@@ -103,8 +103,7 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
     cycles = find_cycles(txns, inference.graph, inference.committed)
     teller = Teller(
         txns,
-        inference.graph,
-        inference.committed,
+        inference,
         model,
         assumed_order=keys.linearizable or keys.sequential or keys.wfr,
     )

@@ -54,3 +54,5 @@ class Inference:
     graph: Graph
     directs: Directs
     unordered: int = 0
+    without_unknown: frozenset[int] = frozenset()
+    """Keys whose order leaves out what transactions of unknown outcome wrote."""

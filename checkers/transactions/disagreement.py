@@ -24,6 +24,7 @@ def resolve(
     doubtful = np.unique(key_of_read[~orders.agrees])
     length, agrees, shown_by = reads.length.copy(), orders.agrees.copy(), orders.shown_by.copy()
     replaced: dict[int, list[int]] = {}
+    without_unknown: set[int] = set()
     in_order = np.argsort(key_of_read, kind="stable")
     begin = np.searchsorted(key_of_read[in_order], doubtful, side="left")
     end = np.searchsorted(key_of_read[in_order], doubtful, side="right")
@@ -32,20 +33,27 @@ def resolve(
         lists = [_read(txns, int(reads.op[row]), int(reads.length[row])) for row in rows]
         outcome = _outcomes(txns, key, lists, written_by)
         _tell_aborted(txns, key, reads.op[rows], lists, outcome, written_by, directs)
-        order, kept = _agree(lists, outcome)
+        order, kept, unknown = _agree(lists, outcome)
         replaced[key] = order
+        if unknown:
+            without_unknown.add(key)
         longest = max(range(len(rows)), key=lambda i: len(kept[i]))
         shown_by[key] = reads.op[rows[longest]]
         for row, values in zip(rows.tolist(), kept, strict=True):
             length[row] = len(values)
             agrees[row] = order[: len(values)] == values
         wrong = [int(row) for row in rows if not agrees[row]]
+        if unknown:
+            guessed = [any(outcome.get(v) == INFO for v in values) for values in lists]
+            agrees[rows] &= ~np.array(guessed)
         directs.add(
             "incompatible-order",
             len(wrong),
             (_incompatible(txns, int(reads.op[row]), int(shown_by[key])) for row in wrong),
         )
-    return Reads(reads.op, length), _rebuilt(orders, replaced, shown_by, agrees, written_by)
+    return Reads(reads.op, length), _rebuilt(
+        orders, replaced, shown_by, agrees, frozenset(without_unknown), written_by
+    )
 
 
 def _read(txns: Transactions, op: int, length: int) -> list[int]:
@@ -64,17 +72,20 @@ def _outcomes(
     }
 
 
-def _agree(lists: Sequence[list[int]], outcome: dict[int, int]) -> tuple[list[int], list[list[int]]]:
-    """The order, and the reads after the smallest of the sets {failed}, {failed, unknown} was taken out of them
-    that lets them agree (or the larger, if neither does)."""
+def _agree(lists: Sequence[list[int]], outcome: dict[int, int]) -> tuple[list[int], list[list[int]], bool]:
+    """The order, the reads after the smallest of the sets {failed}, {failed, unknown} was taken out of them that lets
+    them agree (or the larger, if neither does), and whether it was the larger. A read from which something unknown
+    was taken may have seen a version or not: it says nothing more."""
     kept: list[list[int]] = []
     order: list[int] = []
-    for out in ((FAIL,), (FAIL, INFO)):
+    unknown = False
+    for unknown in (False, True):
+        out = (FAIL, INFO) if unknown else (FAIL,)
         kept = [[v for v in values if outcome.get(v) not in out] for values in lists]
         order = max(kept, key=len)
         if all(order[: len(values)] == values for values in kept):
             break
-    return order, kept
+    return order, kept, unknown
 
 
 def _tell_aborted(
@@ -106,7 +117,12 @@ def _incompatible(txns: Transactions, op: int, longest: int) -> Direct:
 
 
 def _rebuilt(
-    orders: Orders, replaced: dict[int, list[int]], shown_by: Ints, agrees: Flags, written_by: Writers
+    orders: Orders,
+    replaced: dict[int, list[int]],
+    shown_by: Ints,
+    agrees: Flags,
+    without_unknown: frozenset[int],
+    written_by: Writers,
 ) -> Orders:
     size = np.diff(orders.begin)
     untouched = np.ones(len(size), dtype=np.bool_)
@@ -119,4 +135,4 @@ def _rebuilt(
     for key, order in replaced.items():
         value[begin[key] : begin[key + 1]] = order
     keys = np.repeat(np.arange(len(size)), size)
-    return Orders(begin, value, written_by.find(keys, value), shown_by, agrees)
+    return Orders(begin, value, written_by.find(keys, value), shown_by, agrees, without_unknown)

@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 from checkers.transactions.cycles import Cycle
-from checkers.transactions.direct import Direct
-from checkers.transactions.graph import NAMES, RW, WW, Graph
-from checkers.transactions.micro_operations import FAIL, NEVER, READ, Flags, Model, Transactions
+from checkers.transactions.direct import Direct, Inference
+from checkers.transactions.graph import NAMES, RW, WW
+from checkers.transactions.micro_operations import NEVER, OK, READ, Model, Transactions
 from checkers.transactions.verify import Link, Plain, verify
 from harness.results import Moment
 
@@ -22,11 +22,10 @@ class Teller:
     """Tells of one history. `verify` is asked before any cycle is told."""
 
     def __init__(
-        self, txns: Transactions, graph: Graph, committed: Flags, model: Model, *, assumed_order: bool
+        self, txns: Transactions, inference: Inference, model: Model, *, assumed_order: bool
     ) -> None:
         self._txns = txns
-        self._graph = graph
-        self._committed = committed
+        self._inference = inference
         self._model: Model = model
         self._assumed_order = assumed_order
         self._shown_by: dict[int, int] = {}
@@ -50,9 +49,9 @@ class Teller:
         if edge < 0:
             return Link(NAMES[kind], before, after)
         txns = self._txns
-        evidence, cause = int(self._graph.evidence[edge]), int(self._graph.cause[edge])
+        evidence, cause = int(self._inference.graph.evidence[edge]), int(self._inference.graph.cause[edge])
         key = int(txns.key[cause])
-        order, left_out = self._order(key) if self._model == "list-append" else ((), ())
+        order, left_out = self._order(key, before, after) if self._model == "list-append" else ((), ())
         written = None if kind not in (WW, RW) else txns.plain_value(int(txns.value[cause]))
         if kind != RW:
             seen = txns.plain_value(int(txns.value[evidence]))
@@ -64,15 +63,18 @@ class Teller:
             seen = txns.plain_value(int(txns.value[evidence]))
         return Link(NAMES[kind], before, after, txns.keys[key], seen, written, order, left_out)
 
-    def _order(self, key: int) -> tuple[Sequence[Any], Sequence[Any]]:
+    def _order(self, key: int, *of: Plain) -> tuple[Sequence[Any], Sequence[Any]]:
         """The longest read of a key by a committed transaction without what it appended itself at the end, and those
-        values in it that count for nothing."""
+        values in it, or in the reads of the transactions in question, that count for nothing."""
         txns = self._txns
         op = self._shown_by.get(key)
         writes = np.flatnonzero((txns.key == key) & (txns.kind != READ))
-        counts = {txns.plain_value(int(txns.value[w])) for w in writes if self._committed[txns.txn[w]]}
+        counting = self._inference.committed.copy()
+        if key in self._inference.without_unknown:
+            counting &= txns.outcome == OK
+        counts = {txns.plain_value(int(txns.value[w])) for w in writes if counting[txns.txn[w]]}
         if op is None:
-            reads = np.flatnonzero((txns.key == key) & (txns.kind == READ) & (txns.outcome[txns.txn] != FAIL))
+            reads = np.flatnonzero((txns.key == key) & (txns.kind == READ) & (txns.outcome[txns.txn] == OK))
             best: list[Any] = []
             for read in reads.tolist():
                 seen = self._without_own_end(int(read))
@@ -80,7 +82,9 @@ class Teller:
                     best, op = [v for v in seen if v in counts], int(read)
             self._shown_by[key] = -1 if op is None else op
         order = self._without_own_end(op) if op is not None and op >= 0 else []
-        return order, [v for v in order if v not in counts]
+        name = txns.keys[key]
+        read = [v for plain in of for f, k, seen in plain.operations if f == "r" and k == name for v in seen]
+        return order, [v for v in dict.fromkeys([*order, *read]) if v not in counts]
 
     def _without_own_end(self, op: int) -> list[Any]:
         seen = self._txns.seen(op)

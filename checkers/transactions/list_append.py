@@ -51,6 +51,8 @@ class Orders:
     write: Ints
     shown_by: Ints
     agrees: Flags
+    without_unknown: frozenset[int] = frozenset()
+    """Keys of which what transactions of unknown outcome wrote was left out, so that their reads agree."""
 
 
 def infer(txns: Transactions) -> Inference:
@@ -74,12 +76,12 @@ def infer(txns: Transactions) -> Inference:
     lost_updates(txns, own, reads, chain, directs)
     unread = unread_appends(txns, chain)
     graph = union(len(txns), [graph, before_unread(txns, reads, chain, unread)])
-    return Inference(committed, graph, directs, len(unread))
+    return Inference(committed, graph, directs, len(unread), orders.without_unknown)
 
 
 def external_reads(txns: Transactions, own: OwnWrites, directs: Directs) -> Reads:
     """Each read without the transaction's own appends at its end. `internal`: they are not there, or an earlier
-    read of the same key showed another list."""
+    read of the same key showed another list (which is evidence all the same)."""
     op = np.flatnonzero((txns.kind == READ) & (txns.outcome[txns.txn] == OK))
     length = txns.length[op] - own.before[op]
     good = length >= 0
@@ -96,14 +98,13 @@ def external_reads(txns: Transactions, own: OwnWrites, directs: Directs) -> Read
         left[rows] -= 1
     without_own = np.full(len(txns.kind), -1, dtype=np.int64)
     without_own[op[good]] = length[good]
-    _other_list(txns, own, op, without_own, good)
-    broken = op[~good]
+    broken = op[~good | _other_list(txns, own, op, without_own)]
     directs.add("internal", len(broken), (_internal(txns, int(o)) for o in broken))
     return Reads(op[good], length[good])
 
 
-def _other_list(txns: Transactions, own: OwnWrites, op: Ints, without_own: Ints, good: Flags) -> None:
-    """Marks reads that differ from an earlier read of the transaction; reads of one list are of one length, and
+def _other_list(txns: Transactions, own: OwnWrites, op: Ints, without_own: Ints) -> Flags:
+    """Which reads differ from an earlier read of the transaction; reads of one list are of one length, and
     what is in them is compared with the version order."""
     earlier = own.previous[op]
     while True:
@@ -111,8 +112,9 @@ def _other_list(txns: Transactions, own: OwnWrites, op: Ints, without_own: Ints,
         if not write.any():
             break
         earlier[write] = own.previous[earlier[write]]
-    rows = np.flatnonzero((earlier >= 0) & good)
-    good[rows] &= (without_own[earlier[rows]] < 0) | (without_own[earlier[rows]] == without_own[op[rows]])
+    before = without_own[earlier]
+    differs: Flags = (earlier >= 0) & (before >= 0) & (before != without_own[op])
+    return differs
 
 
 def _internal(txns: Transactions, op: int) -> Direct:
