@@ -73,7 +73,7 @@ def overall(results: Iterable[Result], reasons: Iterable[str] = ()) -> tuple[Ver
         return Verdict.INVALID, None
     why = [*reasons, *(f"{r.checker}: {r.reason}" for r in all_results if r.verdict is Verdict.UNKNOWN)]
     if why:
-        return Verdict.UNKNOWN, "; ".join(why)
+        return Verdict.UNKNOWN, "; ".join(dict.fromkeys(why))
     if not all_results:
         return Verdict.UNKNOWN, "no checker judged this history"
     return Verdict.VALID, None
