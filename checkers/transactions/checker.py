@@ -10,7 +10,7 @@ from checkers.outages import Outage, outages
 from checkers.story import active_between
 from checkers.transactions import list_append, rw_register
 from checkers.transactions.cycles import Cycles, find_cycles
-from checkers.transactions.direct import Inference
+from checkers.transactions.direct import Inference, nothing
 from checkers.transactions.explain import Teller
 from checkers.transactions.fractured import fractured_reads
 from checkers.transactions.loading import from_file, from_history
@@ -99,7 +99,7 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
         sequential=_switch(context, "sequential-keys"),
         wfr=_switch(context, "wfr-keys"),
     )
-    inference = list_append.infer(txns) if model == "list-append" else rw_register.infer(txns, keys)
+    inference = _infer(txns, model, keys)
     cycles = find_cycles(txns, inference.graph, inference.committed)
     teller = Teller(
         txns,
@@ -131,6 +131,12 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
             "searches_cut": list(cycles.cut),
         },
     )
+
+
+def _infer(txns: Transactions, model: Model, keys: rw_register.KeyOrders) -> Inference:
+    if not len(txns.kind):
+        return nothing(txns)
+    return list_append.infer(txns) if model == "list-append" else rw_register.infer(txns, keys)
 
 
 def too_thin(txns: Transactions, cycles: Cycles, bad: frozenset[str]) -> str | None:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from checkers.transactions.graph import Graph
-from checkers.transactions.micro_operations import Flags
+from checkers.transactions.micro_operations import OK, Flags, Transactions
 
 MOST_SHOWN: Final = 20
 """Instances of one anomaly that are told; all are counted."""
@@ -56,3 +58,10 @@ class Inference:
     unordered: int = 0
     without_unknown: frozenset[int] = frozenset()
     """Keys whose order leaves out what transactions of unknown outcome wrote."""
+
+
+def nothing(txns: Transactions) -> Inference:
+    """Of transactions that neither read nor wrote."""
+    empty = np.zeros(0, dtype=np.int64)
+    graph = Graph(len(txns), empty, empty, empty.astype(np.int8), empty, empty)
+    return Inference(txns.outcome == OK, graph, Directs())

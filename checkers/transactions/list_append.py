@@ -72,6 +72,7 @@ def infer(txns: Transactions) -> Inference:
     committed[proven[txns.outcome[proven] == INFO]] = True
     chain = Chain.of(orders, usable)
     intermediate_reads(txns, own, reads, chain, directs)
+    reads_ahead(txns, reads, chain, directs)
     graph = dependencies(txns, reads, chain)
     lost_updates(txns, own, reads, chain, directs)
     unread = unread_appends(txns, chain)
@@ -124,7 +125,7 @@ def _internal(txns: Transactions, op: int) -> Direct:
         "internal",
         (txn,),
         (op,),
-        f"{txns.name(txn)} read {key!r} = {txns.seen(op)!r}, which contradicts what it had read or appended before",
+        f"{txns.name(txn)} read {key!r} = {txns.seen(op)!r}, which contradicts what it read and appended itself",
     )
 
 
@@ -331,6 +332,14 @@ def intermediate_reads(
             )
 
     directs.add("G1b", len(hits), told())
+
+
+def reads_ahead(txns: Transactions, reads: Reads, chain: Chain, directs: Directs) -> None:
+    """`internal`: the last element read is one that the reader itself appended only later."""
+    rows, last, _ = chain.next_of(txns, reads)
+    rows, last = rows[last >= 0], last[last >= 0]
+    ahead = reads.op[rows[txns.txn[chain.write[last]] == txns.txn[reads.op[rows]]]]
+    directs.add("internal", len(ahead), (_internal(txns, int(op)) for op in ahead))
 
 
 def dependencies(txns: Transactions, reads: Reads, chain: Chain) -> Graph:

@@ -61,6 +61,8 @@ def infer(txns: Transactions, keys: KeyOrders) -> Inference:
         found & ~dirty & ~own.final[np.maximum(write, 0)] & (txns.txn[np.maximum(write, 0)] != txns.txn[op])
     )
     _tell(txns, directs, "G1b", op[halfway], write[halfway], "which its writer overwrote itself")
+    ahead = found & (txns.txn[np.maximum(write, 0)] == txns.txn[op])
+    _tell(txns, directs, "internal", op[ahead], write[ahead], "which it wrote only later")
     committed = txns.outcome == OK
     proven = txns.txn[write[found & (outcome == INFO)]]
     committed[proven] = True
