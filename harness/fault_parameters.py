@@ -23,6 +23,9 @@ PARAMETERS: Mapping[str, tuple[Setting, ...]] = {
         _parameter("direction", "both", "As seen from the targets.", choices=DIRECTIONS),
         _parameter("how", "drop", "Silence, a reset, or bytes that arrive after the heal.", choices=HOWS),
         _parameter("clients", False, "Whether links to client hosts are cut too."),
+        _parameter(
+            "step", "", "Cuts when the next node reaches this protocol step, or after a quarter of the time."
+        ),
     ),
     "kill": (),
     "pause": (),

@@ -26,6 +26,9 @@ from harness.shapes import Link, cut_links
 from harness.system import ClusterView
 from harness.topology import Topology
 
+_WAIT = 0.25
+"""The part of its time for which a fault waits for its step."""
+
 Problem = Callable[[str, str], None]
 """Called with (what went wrong, traceback): a reason for `unknown`."""
 
@@ -109,11 +112,34 @@ class Injector:
 
     async def _life(self, position: int, fault: Fault) -> None:
         await asyncio.sleep(fault.at_ms / 1000)
+        began = self._loop.time()
+        if fault.kind == "partition" and fault.params.get("step"):
+            await self._reached(str(fault.params["step"]), fault.duration_ms)
         await asyncio.shield(self._fire(position, fault))
         if fault.duration_ms is None:
             return
-        await asyncio.sleep(fault.duration_ms / 1000)
+        await asyncio.sleep(began + fault.duration_ms / 1000 - self._loop.time())
         await asyncio.shield(self._end(position))
+
+    async def _reached(self, step: str, duration_ms: int | None) -> None:
+        """Returns when a node reaches the step, or a part of the fault's time is over without; at once where
+        the backend does not see steps."""
+        if "crash-at" not in self._cluster.capabilities:
+            return
+        reached: asyncio.Future[None] = self._loop.create_future()
+
+        def now(node: str) -> None:
+            if not reached.done():
+                reached.set_result(None)
+
+        disarm = [self._cluster.arm(node.name, step, now) for node in self._topology.nodes]
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if duration_ms is None else duration_ms * _WAIT / 1000):
+                    await reached
+        finally:
+            for each in disarm:
+                each()
 
     async def _end(self, position: int) -> None:
         async with self._lock:

@@ -18,6 +18,9 @@ from harness.topology import Topology
 from nemeses.aim import Aim
 from nemeses.rhythm import Range, draw, episodes
 
+TRANSACTION_COMPLETE = "group.transactional_offsets.pending"
+"""Fault point: everything that belongs to a transaction is written, its producer is about to commit it."""
+
 HOW = ((6, "drop"), (1, "reject"), (3, "hold"))
 
 
@@ -78,6 +81,7 @@ def _cut(
     direction: str = "both",
     how: str | None = None,
     clients: bool = False,
+    step: str = "",
 ) -> Fault:
     """Long enough that the other side gives up on who is missing, or the client on its request."""
     patience_ms = max(aim.session_timeout_ms, aim.request_timeout_ms)
@@ -91,7 +95,8 @@ def _cut(
             "direction": direction,
             "how": how or draw(aim.rng, HOW),
             "clients": clients,
-        },
+        }
+        | ({"step": step} if step else {}),
     )
 
 
@@ -149,8 +154,12 @@ def _deaf_clients(aim: Aim) -> Fault:
 
 def _held_requests(aim: Aim) -> Fault:
     """S11: what clients sent is delivered after they have given up on it and gone on. Dropped packets are
-    sent again by each connection in its own time, so that an abandoned request may overtake its retry."""
+    sent again by each connection in its own time, so that a retry may overtake the abandoned request. Most of
+    a transaction's time nothing is under way that could be late: cut when its end is about to be asked for."""
+    step = TRANSACTION_COMPLETE if aim.topology.subjects.get("coordinator") else ""
     target = aim.rng.choice(("clients", "one-of(clients)"))
+    if step and aim.rng.choice((True, True, False)):
+        return _cut(aim, "clients", direction="out", how="drop", step=step)
     return _cut(aim, target, direction="out", how=draw(aim.rng, ((3, "drop"), (1, "hold"))))
 
 

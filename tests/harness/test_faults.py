@@ -272,3 +272,22 @@ def test_only_the_core_heals_when_asked() -> None:
 def test_a_schedule_that_cannot_be_carried_out_is_refused(wrong: Fault, message: str) -> None:
     with pytest.raises(UserError, match=message):
         check_schedule(Schedule((wrong,)), TOPOLOGY, View())
+
+
+def test_a_partition_with_a_step_cuts_when_a_node_gets_there() -> None:
+    async def reach(scene: Scene) -> None:
+        await until(lambda: len(scene.cluster.armed) == 3)
+        assert scene.cluster.calls == []
+        scene.cluster.reach("n2", "commit")
+        await until(lambda: bool(scene.cluster.calls))
+
+    scene = Scene().play(fault("partition", "n1", step="commit", duration_ms=4_000), meanwhile=reach)
+    assert not scene.cluster.armed
+    assert scene.cluster.calls[0].startswith("cut")
+    assert [f for f, t in scene.told if t == "ok"] == ["partition", "heal-partition"]
+
+
+def test_a_partition_does_not_wait_for_its_step_for_ever() -> None:
+    scene = Scene().play(fault("partition", "n1", step="commit", duration_ms=400))
+    assert not scene.cluster.armed
+    assert [f for f, t in scene.told if t == "ok"] == ["partition", "heal-partition"]

@@ -61,7 +61,7 @@ def check_own_params(fault: Fault) -> None:
     check_parameters(fault)
     match fault.kind:
         case "partition":
-            assert set(fault.params) == {"shape", "direction", "how", "clients"}
+            assert set(fault.params) - {"step"} == {"shape", "direction", "how", "clients"}
         case "power":
             assert set(fault.params) == {"torn"}
         case "clock":
