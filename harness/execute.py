@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -92,7 +92,7 @@ def judge_run(
     history: History,
     recording: Recording,
     scheduled: int,
-    options: dict[str, str] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> RunResult:
     """The verdict with what only the run's declaration adds: situations, promise, seed."""
     context = CheckContext(

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from harness import edn
 from harness import schedule as schedules
 from harness import spec as specs
 from harness.errors import UserError
@@ -177,7 +178,9 @@ def read_events(folder: Path) -> list[NodeEvent]:
 
 
 def read_run_history(path: Path) -> History:
-    """Of a run folder, or of a bare history file."""
+    """Of a run folder, or of a bare history file, Jepsen's EDN too."""
+    if path.is_file() and edn.is_edn(path):
+        return edn.read_history(path)
     return read_history(path / HISTORY if path.is_dir() else path)
 
 

@@ -13,7 +13,7 @@ from checkers.transactions.cycles import Cycles, find_cycles
 from checkers.transactions.direct import Inference, nothing
 from checkers.transactions.explain import Teller
 from checkers.transactions.fractured import fractured_reads
-from checkers.transactions.loading import from_file, from_history
+from checkers.transactions.loading import TransactionHistory, from_history, read_transactions
 from checkers.transactions.micro_operations import OK, READ, WRITE, Model, Transactions
 from checkers.transactions.models import DEFAULT, forbidden, named, ruled_out, strongest
 from harness.checker import CheckContext
@@ -57,13 +57,22 @@ UNSEEN = "G2 over predicates cannot be seen in reads of items"
 class ElleChecker:
     description = "isolation of transactions (list-append, rw-register): anomalies, cycles, models ruled out"
     anomalies = ANOMALIES
+    models: Mapping[str, str] = {
+        "list-append": "transactions of [append, k, v] and [r, k, list]; a list shows its own past",
+        "rw-register": "transactions of [w, k, v] and [r, k, v]; every value of a key is written once",
+    }
 
     def check(self, history: History, context: CheckContext) -> Result:
-        return judge(from_history(history, model_of(context)), context, outages(history))
+        model = model_of(context)
+        if isinstance(history, TransactionHistory) and history.model == model:
+            txns = history.transactions
+        else:
+            txns = from_history(history, model)
+        return judge(txns, context, outages(history))
 
-    def check_file(self, path: Path, context: CheckContext) -> Result:
-        """The same for a stored history, without an object an event."""
-        return judge(from_file(path, model_of(context)), context, ())
+    def read(self, path: Path, context: CheckContext) -> History:
+        """A `history.jsonl` in the form that this checker judges, without an object an event."""
+        return read_transactions(path, model_of(context))
 
 
 def model_of(context: CheckContext) -> Model:

@@ -83,8 +83,10 @@ class Teller:
             self._shown_by[key] = -1 if op is None else op
         order = self._without_own_end(op) if op is not None and op >= 0 else []
         name = txns.keys[key]
-        read = [v for plain in of for f, k, seen in plain.operations if f == "r" and k == name for v in seen]
-        return order, [v for v in dict.fromkeys([*order, *read]) if v not in counts]
+        theirs = [
+            v for plain in of for f, k, seen in plain.operations if f == "r" and k == name for v in seen
+        ]
+        return order, [v for v in dict.fromkeys([*order, *theirs]) if v not in counts]
 
     def _without_own_end(self, op: int) -> list[Any]:
         seen = self._txns.seen(op)

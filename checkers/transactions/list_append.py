@@ -157,7 +157,8 @@ def spread(start: Ints, length: Ints) -> Ints:
     """The positions `start[i]`, `start[i] + 1`, … of every slice, one slice after the other."""
     total = int(length.sum())
     ends = np.cumsum(length)
-    return np.arange(total) + np.repeat(start - (ends - length), length)
+    places: Ints = np.arange(total) + np.repeat(start - (ends - length), length)
+    return places
 
 
 def chunks(length: Ints) -> Iterator[Ints]:
@@ -186,11 +187,12 @@ def settle(
 def usable_versions(txns: Transactions, orders: Orders) -> Flags:
     """Versions that a transaction wrote which did not fail, each once."""
     known = orders.write >= 0
-    usable = known & (txns.outcome[txns.txn[np.maximum(orders.write, 0)]] != FAIL)
+    usable: Flags = known & (txns.outcome[txns.txn[np.maximum(orders.write, 0)]] != FAIL)
     _, first = np.unique(orders.write, return_index=True)
     once = np.zeros(len(usable), dtype=np.bool_)
     once[first] = True
-    return usable & once
+    usable &= once
+    return usable
 
 
 def repeated_and_garbage(txns: Transactions, reads: Reads, orders: Orders, directs: Directs) -> None:

@@ -5,6 +5,9 @@ A file of a million transactions has gigabytes of objects in it and a few hundre
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +15,8 @@ import msgspec
 
 from checkers.transactions.micro_operations import FAIL, INFO, OK, Columns, Model, Transactions
 from harness.errors import UserError
-from harness.history import History
-from harness.ops import NEMESIS, OpType, Process
+from harness.history import History, parse_line, read_history
+from harness.ops import NEMESIS, Op, OpType, Process
 
 TRANSACTION: Final = "txn"
 OUTCOMES: Final = {"ok": OK, "fail": FAIL, "info": INFO}
@@ -50,29 +53,99 @@ _usual: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
 )
 
 
-def from_file(path: Path, model: Model) -> Transactions:
-    """`history.jsonl`. Raises `UserError` naming the line. A torn last line is left out."""
-    columns = Columns(model, lambda position: f"{path}: line {position + 1}")
-    with path.open("rb") as file:
-        for position, line in enumerate(file):
-            if line.isspace() or not line.endswith(b"\n"):
-                continue
-            try:
-                event = _lines.decode(line)
-            except (msgspec.DecodeError, RecursionError) as error:
-                raise UserError(f"{path}: line {position + 1}: {error}") from None
-            if event.f != TRANSACTION or event.process == NEMESIS:
-                continue
-            if event.type == "invoke":
-                columns.invoke(position, event.process, event.index, event.time, bytes(event.value))
-            elif event.type == "ok":
-                columns.complete(position, event.process, OK, event.index, event.time, _value(event.value))
-            else:
-                value = _value(event.value)
-                columns.complete(
-                    position, event.process, OUTCOMES[event.type], event.index, event.time, value
-                )
-    return columns.transactions()
+class TransactionHistory(History):
+    """A history file that is kept as the columns of its transactions; single events are read again only if somebody
+    asks for them."""
+
+    def __init__(
+        self,
+        path: Path,
+        transactions: Transactions,
+        model: Model,
+        tally: Counter[tuple[str, str]],
+        faults: list[Op],
+        end_ns: int,
+        warnings: Sequence[str],
+    ) -> None:
+        super().__init__((), warnings)
+        self.transactions, self.model = transactions, model
+        self._path, self._tally, self._faults, self._end_ns = path, tally, faults, end_ns
+
+    @cached_property
+    def ops(self) -> list[Op]:
+        return read_history(self._path).ops
+
+    @cached_property
+    def tally(self) -> Counter[tuple[str, str]]:
+        return self._tally
+
+    @cached_property
+    def faults(self) -> list[Op]:
+        return self._faults
+
+    @property
+    def end_ns(self) -> int:
+        return self._end_ns
+
+
+def read_transactions(path: Path, model: Model) -> TransactionHistory:
+    """`history.jsonl`, line by line: memory grows with what was read and written, not with the events.
+
+    Raises `UserError` naming the line. A torn last line is a warning.
+    """
+    columns = Columns(model, lambda position: f"{path}: line {position + 1}", _value)
+    events: Counter[tuple[str, str]] = Counter()
+    faults: list[Op] = []
+    warnings: list[str] = []
+    index, time = -1, 0
+    try:
+        with path.open("rb") as file:
+            for position, line in enumerate(file):
+                if line.isspace():
+                    continue
+                if not line.endswith(b"\n"):
+                    warnings.append(f"line {position + 1} is torn ({len(line)} bytes) and was left out")
+                    break
+                try:
+                    event = _lines.decode(line)
+                    if event.process == NEMESIS:
+                        faults.append(parse_line(line, position + 1))
+                        continue
+                    events[event.f, event.type] += 1
+                    if event.index <= index or event.time < time:
+                        raise UserError(
+                            f"{path}: line {position + 1}: index {event.index} at {event.time} ns follows "
+                            f"{index} at {time} ns"
+                        )
+                    index, time = event.index, event.time
+                    if event.f == TRANSACTION:
+                        _add(columns, position, event)
+                except (msgspec.DecodeError, RecursionError) as error:
+                    raise UserError(f"{path}: line {position + 1}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    last = max([time, *(op.time for op in faults)])
+    return TransactionHistory(path, columns.transactions(), model, _tally(events), faults, last, warnings)
+
+
+def _add(columns: Columns, position: int, event: _Line) -> None:
+    index, time = event.index, event.time
+    if event.type == "invoke":
+        columns.invoke(position, event.process, index, time, bytes(event.value))
+    else:
+        columns.complete(position, event.process, OUTCOMES[event.type], index, time, _value(event.value))
+
+
+def _tally(events: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """Operations by kind and outcome; what was begun and never ended counts as `info`."""
+    tally: Counter[tuple[str, str]] = Counter()
+    for (f, kind), count in events.items():
+        if kind == "invoke":
+            ended = sum(events[f, outcome] for outcome in OUTCOMES)
+            tally[f, "info"] += count - ended
+        else:
+            tally[f, kind] += count
+    return +tally
 
 
 def _value(raw: msgspec.Raw | bytes) -> Any:

@@ -102,39 +102,49 @@ class Transactions:
 
 
 class Columns:
-    """Collects events, in order, and hands out `Transactions`. `where` names a position for the user's mistakes."""
+    """Collects events, in order, and hands out `Transactions`. `where` names a position for the user's mistakes;
+    `decode` is asked for the value of an invocation if it is needed after all."""
 
-    def __init__(self, model: Model, where: Callable[[int], str] = "event {}".format) -> None:
+    def __init__(
+        self,
+        model: Model,
+        where: Callable[[int], str] = "event {}".format,
+        decode: Callable[[Any], Any] = lambda value: value,
+    ) -> None:
         self._model: Model = model
+        self._decode = decode
         self._where = where
-        self._process: list[int] = []
-        self._outcome: list[int] = []
-        self._invoked: list[int] = []
-        self._completed: list[int] = []
-        self._indices: list[int] = []
-        self._complete_index: list[int] = []
-        self._times: list[int] = []
-        self._complete_time: list[int] = []
-        self._first: list[int] = []
-        self._count: list[int] = []
+        self._process = array("q")
+        self._outcome = array("q")
+        self._invoked = array("q")
+        self._completed = array("q")
+        self._indices = array("q")
+        self._complete_index = array("q")
+        self._times = array("q")
+        self._complete_time = array("q")
+        self._first = array("q")
+        self._count = array("q")
         self._kind = bytearray()
-        self._key: list[int] = []
-        self._value: list[int] = []
-        self._start: list[int] = []
-        self._length: list[int] = []
+        self._key = array("q")
+        self._value = array("q")
+        self._start = array("q")
+        self._length = array("q")
         self._elements = _Whole()
         self._keys: dict[Any, int] = {}
         self._key_names: list[Any] = []
         self._others: dict[Any, int] = {}
         self._other_names: list[Any] = []
         self._processes: dict[Process, int] = {}
-        self.open: dict[Process, tuple[int, Any]] = {}
+        self._open: dict[Process, tuple[int, Any]] = {}
+        self._retired: set[Process] = set()
 
     def invoke(self, position: int, process: Process, index: int, time: int, value: Any) -> None:
         """`value` is kept until the end is known."""
-        if process in self.open:
+        if process in self._open:
             raise UserError(f"{self._where(position)}: process {process} already has a transaction open")
-        self.open[process] = (len(self._process), value)
+        if process in self._retired:
+            raise UserError(f"{self._where(position)}: process {process} acts after its 'info'")
+        self._open[process] = (len(self._process), value)
         self._process.append(self._processes.setdefault(process, len(self._processes)))
         self._invoked.append(position)
         self._indices.append(index)
@@ -150,7 +160,7 @@ class Columns:
         self, position: int, process: Process, outcome: int, index: int, time: int, value: Any
     ) -> None:
         """`value` None stands for that of the invocation."""
-        started = self.open.pop(process, None)
+        started = self._open.pop(process, None)
         if started is None:
             raise UserError(
                 f"{self._where(position)}: process {process} ends a transaction that it never began"
@@ -159,9 +169,11 @@ class Columns:
         self._outcome[txn] = outcome
         self._complete_index[txn] = index
         self._complete_time[txn] = time
-        if outcome != INFO:
+        if outcome == INFO:
+            self._retired.add(process)
+        else:
             self._completed[txn] = position
-        self._add(txn, position, asked if value is None else value, outcome == OK)
+        self._add(txn, position, self._decode(asked) if value is None else value, outcome == OK)
 
     def _add(self, txn: int, position: int, value: Any, reads_count: bool) -> None:
         """The micro-operations of one transaction. Raises `UserError` for what the model does not know."""
@@ -243,31 +255,31 @@ class Columns:
 
     def transactions(self) -> Transactions:
         """What never ended counts as `info`. Raises `UserError` where there is no transaction at all."""
-        for txn, asked in self.open.values():
-            self._add(txn, self._invoked[txn], asked, False)
-        self.open.clear()
+        for txn, asked in self._open.values():
+            self._add(txn, self._invoked[txn], self._decode(asked), False)
+        self._open.clear()
         if not self._process:
             raise UserError("the history has no transaction: no operation has 'f' \"txn\"")
-        count = np.array(self._count, dtype=np.int64)
-        first = np.array(self._first, dtype=np.int64)
+        count = _column(self._count)
+        first = _column(self._first)
         order = np.argsort(first, kind="stable")
         return Transactions(
-            process=np.array(self._process, dtype=np.int64),
-            outcome=np.array(self._outcome, dtype=np.int8),
-            invoked=np.array(self._invoked, dtype=np.int64),
-            completed=np.array(self._completed, dtype=np.int64),
-            invoke_index=np.array(self._indices, dtype=np.int64),
-            complete_index=np.array(self._complete_index, dtype=np.int64),
-            invoke_time=np.array(self._times, dtype=np.int64),
-            complete_time=np.array(self._complete_time, dtype=np.int64),
+            process=_column(self._process),
+            outcome=_column(self._outcome).astype(np.int8),
+            invoked=_column(self._invoked),
+            completed=_column(self._completed),
+            invoke_index=_column(self._indices),
+            complete_index=_column(self._complete_index),
+            invoke_time=_column(self._times),
+            complete_time=_column(self._complete_time),
             first=first,
             count=count,
             txn=np.repeat(order, count[order]),
             kind=np.frombuffer(bytes(self._kind), dtype=np.int8),
-            key=np.array(self._key, dtype=np.int64),
-            value=np.array(self._value, dtype=np.int64),
-            start=np.array(self._start, dtype=np.int64),
-            length=np.array(self._length, dtype=np.int64),
+            key=_column(self._key),
+            value=_column(self._value),
+            start=_column(self._start),
+            length=_column(self._length),
             elements=self._elements.array(),
             keys=self._key_names,
             others=self._other_names,
@@ -294,7 +306,11 @@ class _Whole:
         return True
 
     def array(self) -> Ints:
-        return np.frombuffer(self._array, dtype=np.int64) if self._array else np.zeros(0, dtype=np.int64)
+        return _column(self._array)
+
+
+def _column(numbers: array[int]) -> Ints:
+    return np.frombuffer(numbers, dtype=np.int64) if numbers else np.zeros(0, dtype=np.int64)
 
 
 def _identity(value: Any) -> Any:

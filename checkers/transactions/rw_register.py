@@ -99,7 +99,8 @@ def external_reads(txns: Transactions, own: OwnWrites, directs: Directs) -> Ints
             )
 
     directs.add("internal", len(wrong), told())
-    return op[own.before[op] == 0]
+    external: Ints = op[own.before[op] == 0]
+    return external
 
 
 def _named(txns: Transactions, op: int) -> str:

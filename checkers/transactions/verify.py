@@ -93,8 +93,8 @@ def _next_in(order: Sequence[Any], left_out: Sequence[Any], seen: Any, written: 
     counting = [v for v in order if v not in left_out]
     if written in counting:
         place = counting.index(written)
-        return (counting[place - 1] if place else None) == seen
-    return (counting[-1] if counting else None) == seen
+        return bool((counting[place - 1] if place else None) == seen)
+    return bool((counting[-1] if counting else None) == seen)
 
 
 def _ww(link: Link, model: str, assumed: bool) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import msgspec
 
-from harness import registry, store
+from harness import edn, registry, store
 from harness.campaign import RunLine, grouped, summarise
 from harness.checker import CheckContext
 from harness.cli import options
 from harness.cli.verdict import check_expected, exit_code, expectation, print_outcome, to_json
 from harness.columns import read_columns
-from harness.errors import UserError
+from harness.errors import UserError, unknown_name
 from harness.execute import Outcome, judge_run
 from harness.history import History
 from harness.judge import RunResult, judge
@@ -35,7 +36,17 @@ def list_models(context: click.Context, option: click.Parameter, wanted: bool) -
 @click.command("check")
 @click.argument("what", metavar="RUN|HISTORY", type=click.Path(path_type=Path))
 @click.option("--checker", "checkers", multiple=True, metavar="NAME", help="Instead of the workload's own.")
-@click.option("--model", metavar="NAME", help="What the linearizable checker holds the history against.")
+@click.option(
+    "--model", metavar="NAME", help="What the history is held against (--list-models); names the checker too."
+)
+@click.option(
+    "--consistency-model", metavar="NAME", help="elle: the isolation it must show, as serializable."
+)
+@click.option("--linearizable-keys", is_flag=True, help="elle, rw-register: each key is linearizable.")
+@click.option("--sequential-keys", is_flag=True, help="elle, rw-register: each key is sequential.")
+@click.option(
+    "--wfr-keys", is_flag=True, help="elle, rw-register: on each key a write follows what was read."
+)
 @click.option(
     "--list-models", is_flag=True, expose_value=False, is_eager=True, callback=list_models, help="And exit."
 )
@@ -47,6 +58,10 @@ def command(
     what: Path,
     checkers: tuple[str, ...],
     model: str | None,
+    consistency_model: str | None,
+    linearizable_keys: bool,
+    sequential_keys: bool,
+    wfr_keys: bool,
     expect: tuple[str, ...],
     settings: tuple[str, ...],
     as_json: bool,
@@ -60,13 +75,24 @@ def command(
         raise UserError(f"{what}: no such file or folder: expected a run folder or a history.jsonl")
     check_expected(expect)
     folder = _folder(what)
-    history = read_columns(what) if folder is None and _columnar(checkers) else store.read_run_history(what)
+    given = {
+        "model": model,
+        "consistency-model": consistency_model,
+        "linearizable-keys": linearizable_keys or None,
+        "sequential-keys": sequential_keys or None,
+        "wfr-keys": wfr_keys or None,
+    }
+    asked = {name: value for name, value in given.items() if value is not None}
     if folder is None:
-        outcome = _bare(history, checkers, options.parse_settings(settings), model)
+        checkers = checkers or _checkers_of(model)
+        typed = _typed(options.parse_settings(settings))
+        context = CheckContext(config=typed, options=asked)
+        history = _read(what, checkers, context)
+        outcome = _bare(history, checkers, context)
     elif model is not None:
         raise UserError("--model is for a bare history: a run says itself what it must satisfy")
     else:
-        outcome = _run(folder, history, checkers)
+        outcome = _run(folder, store.read_run_history(what), checkers, asked)
     for warning in outcome.result.warnings:
         click.echo(f"chaos: {warning}", err=True)
     summary = summarise([_line(outcome, what)])
@@ -80,10 +106,31 @@ def command(
     return exit_code(summary, expect)
 
 
-def _columnar(checkers: tuple[str, ...]) -> bool:
-    """Do all of them judge the columns of a history, without its single events?"""
+def _checkers_of(model: str | None) -> tuple[str, ...]:
+    """The checker that knows the model."""
+    if model is None:
+        return ()
+    known = {
+        name: checker
+        for checker in registry.names("checkers")
+        for name in getattr(registry.load("checkers", checker), "models", {})
+    }
+    if model not in known:
+        raise unknown_name("model", model, known)
+    return (known[model],)
+
+
+def _read(path: Path, checkers: tuple[str, ...], context: CheckContext) -> History:
+    """A bare history, as columns where the checkers need no more than these."""
+    if edn.is_edn(path):
+        return store.read_run_history(path)
     loaded = [registry.load("checkers", name) for name in checkers]
-    return bool(loaded) and all(getattr(checker, "columnar", False) for checker in loaded)
+    if len(loaded) == 1 and hasattr(loaded[0], "read"):
+        history: History = loaded[0].read(path, context)
+        return history
+    if loaded and all(getattr(checker, "columnar", False) for checker in loaded):
+        return read_columns(path)
+    return store.read_run_history(path)
 
 
 def _folder(what: Path) -> Path | None:
@@ -96,7 +143,7 @@ def _folder(what: Path) -> Path | None:
     return None
 
 
-def _run(folder: Path, history: History, checkers: tuple[str, ...]) -> Outcome:
+def _run(folder: Path, history: History, checkers: tuple[str, ...], asked: Mapping[str, object]) -> Outcome:
     spec = store.read_spec(folder)
     system = registry.load("systems", spec.system)
     stored = folder / store.RESULT
@@ -111,7 +158,7 @@ def _run(folder: Path, history: History, checkers: tuple[str, ...]) -> Outcome:
     recording.end_ns = history.end_ns
     own = registry.load("workloads", spec.workload).checkers
     scheduled = len(store.read_schedule(folder).faults) if (folder / store.SCHEDULE).exists() else 0
-    result = judge_run(spec, system, checkers or own, history, recording, scheduled)
+    result = judge_run(spec, system, checkers or own, history, recording, scheduled, asked)
     if before is not None:
         for name in ("interrupted", "repro", "sim_seconds", "wall_seconds", "phases", "steps"):
             setattr(result, name, getattr(before, name))
@@ -132,16 +179,13 @@ def _stored(path: Path) -> RunResult:
         ) from None
 
 
-def _bare(
-    history: History, checkers: tuple[str, ...], settings: dict[str, str], model: str | None
-) -> Outcome:
+def _bare(history: History, checkers: tuple[str, ...], context: CheckContext) -> Outcome:
     if not checkers:
         raise UserError(
             "a bare history does not say what it must satisfy: name it with --checker "
             f"(known: {', '.join(registry.names('checkers'))})"
         )
     fired = sum(1 for op in history.faults if op.type == "invoke" and op.f in KINDS)
-    context = CheckContext(config=_typed(settings), options={} if model is None else {"model": model})
     result = judge(history, context, checkers, scheduled=fired or None)
     result.sim_seconds = round(history.end_ns / 1e9, 3)
     return Outcome(Spec(system="", workload="", config=dict(context.config)), result, None)
