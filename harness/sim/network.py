@@ -136,6 +136,8 @@ class Network:
         ends = self.connections.get(end.connection)
         if ends is not None and all(e.closed and e.pipe.empty for e in ends):
             del self.connections[end.connection]
+            for one in ends:
+                one.let_go_of_peer()
 
     def delivered_late(self, pipe: Pipe, size: int, delay_ns: int) -> None:
         source, target = pipe.link.key

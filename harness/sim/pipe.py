@@ -67,7 +67,8 @@ class Pipe:
         self.outstanding = 0
         self.stalled = False
         self._queue: deque[bytes | Mark] = deque()
-        self._send_lines: deque[int] = deque()
+        self._send_lines: deque[int] | None = None
+        """Lines of the trace, where one is written: of what is under way."""
         self._last_ns = 0
         self._late_bytes = 0
         self._resuming = False
@@ -110,7 +111,7 @@ class Pipe:
         """What is under way and what waits is gone."""
         self.outstanding -= sum(len(s) for s in self._queue if isinstance(s, bytes))
         self._queue.clear()
-        self._send_lines.clear()
+        self._send_lines = None
         self._arrival.cancel()
         self._arrival = self._new_arrival()
         self.stalled = False
@@ -209,7 +210,7 @@ class Pipe:
         queue, self._queue = self._queue, deque()
         # Retransmitted segments arrive as one, which answers to the last of them.
         send_line = self._send_lines[-1] if self._send_lines else 0
-        self._send_lines.clear()
+        self._send_lines = None
         if late and self.receiver.accepts_data:
             self._network.delivered_late(self, late, self._loop.now_ns - since)
         for segment in _merged(queue):
@@ -238,6 +239,8 @@ class Pipe:
         source, target = self.link.key
         what = segment.name if isinstance(segment, Mark) else "data"
         size = len(segment) if isinstance(segment, bytes) else 0
+        if self._send_lines is None:
+            self._send_lines = deque()
         self._send_lines.append(
             tracer.sent(self._loop.now_ns, source, target, self.receiver.connection, what, size)
         )

@@ -309,6 +309,12 @@ class SimTransport(asyncio.Transport):
     def _soon(self, callback: Any, *args: Any) -> None:
         self._loop.call_soon(callback, *args, context=self._context)
 
+    def let_go_of_peer(self) -> None:
+        """The connection is over. What a dead program leaves behind is kept to the end of the run, and
+        must not keep the other program's end of every connection it ever had."""
+        self.inbound = self.pipe
+        self.pipe.receiver = self
+
     # what the kernel does
 
     def kernel_reset(self) -> None:

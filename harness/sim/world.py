@@ -77,6 +77,7 @@ class World:
         process.state = DEAD
         process.graveyard += process.held
         process.held = []
+        process.let_go()
         if power_lost:
             process.host.powered = False
         connections = self.network.process_died(process, power_lost=power_lost)
