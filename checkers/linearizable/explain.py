@@ -12,6 +12,7 @@ from checkers.linearizable.models import Call
 from checkers.linearizable.partition import Calls
 from checkers.narrative import quoted as in_quotes
 from checkers.narrative import seconds
+from checkers.story import Beat, compose
 from harness.columns import FAIL, INFO, Columns
 from harness.results import Moment
 
@@ -145,7 +146,7 @@ def explained(proof: Evidence, calls: Calls, prefix: Calls, columns: Columns, ke
     telling = Telling(columns)
     register = Register(telling, calls)
     rows = sorted(proof.rows, key=telling.began)
-    story = tuple(telling.moment(row, register.does(row)) for row in rows[:MOST_ROWS])
+    story = compose(Beat(telling.moment(row, register.does(row))) for row in rows)
     ends = [ended for row in rows if (ended := telling.ended(row)) is not None]
     return Broken(
         name=proof.label if proof.label in (PHANTOM, ABORTED) else "nonlinearizable",
@@ -235,7 +236,7 @@ def stuck(
             f"{prefix} operations so far: at best they leave {possible or 'no state at all'}"
         ),
         ops=telling.indices(rows),
-        story=tuple(telling.moment(row, _does(by_row[row])) for row in rows[:MOST_ROWS]),
+        story=compose(Beat(telling.moment(row, _does(by_row[row]))) for row in rows),
         start=min(telling.began(row) for row in rows),
         end=telling.ended(culprit.row) or telling.began(culprit.row),
         data={
