@@ -15,7 +15,7 @@ from checkers.transactions.explain import Teller
 from checkers.transactions.fractured import fractured_reads
 from checkers.transactions.loading import TransactionHistory, from_history, read_transactions
 from checkers.transactions.micro_operations import OK, READ, WRITE, Model, Transactions
-from checkers.transactions.models import DEFAULT, forbidden, named, ruled_out, strongest
+from checkers.transactions.models import DEFAULT, forbidden, gravity, named, ruled_out, strongest
 from harness.checker import CheckContext
 from harness.errors import unknown_name
 from harness.history import History
@@ -208,8 +208,7 @@ def _anomalies(
                 data={**told[0][1], "instances": [{"summary": text, **data} for text, data in told]},
             )
         )
-    order = list(ANOMALIES)
-    return tuple(sorted(found, key=lambda a: (a.allowed, order.index(a.name))))
+    return tuple(sorted(found, key=lambda a: (a.allowed, gravity(a.name), a.name)))
 
 
 def _where(txns: Transactions, ops: Sequence[int]) -> str | None:

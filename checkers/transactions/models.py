@@ -100,6 +100,11 @@ def ruled_out(anomalies: Collection[str]) -> list[str]:
     return [name for name in MODELS if forbidden(name) & found]
 
 
+def gravity(anomaly: str) -> int:
+    """The place of the weakest model that forbids it: the smaller, the worse."""
+    return next((i for i, name in enumerate(MODELS) if anomaly in forbidden(name)), len(MODELS))
+
+
 def strongest(anomalies: Collection[str]) -> list[str]:
     """The models still standing below no other that stands: usually one, none if not even the weakest does."""
     out = set(ruled_out(anomalies))
