@@ -4,23 +4,28 @@ all of them, and those are all elements less a largest matching of elements with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 
-def width(elements: Sequence[Any], past: Mapping[Any, frozenset[Any]]) -> int:
-    """`past` is transitively closed. O(elements x relations)."""
-    inside = set(elements)
-    above: dict[Any, list[Any]] = {element: [] for element in elements}
+def width(elements: Sequence[int], past: Sequence[int]) -> int:
+    """Bit n of `past[m]` says that n is below m; the relation is transitively closed."""
+    inside = sum(1 << element for element in elements)
+    above: dict[int, list[int]] = {element: [] for element in elements}
     for element in elements:
-        for below in sorted(past.get(element, frozenset()) & inside, key=repr):
-            above[below].append(element)
-    matched: dict[Any, Any] = {}
-    return len(elements) - sum(_augment(element, above, matched) for element in elements)
+        below = past[element] & inside
+        while below:
+            lowest = below & -below
+            above[lowest.bit_length() - 1].append(element)
+            below ^= lowest
+    lower_of: dict[int, int] = {}
+    upper_of: dict[int, int] = {}
+    return len(elements) - sum(_augment(element, above, lower_of, upper_of) for element in elements)
 
 
-def _augment(start: Any, above: Mapping[Any, list[Any]], matched: dict[Any, Any]) -> bool:
-    """One more pair, along a path that alternates (Kuhn), without recursion."""
-    came_from: dict[Any, Any] = {}
+def _augment(
+    start: int, above: Mapping[int, list[int]], lower_of: dict[int, int], upper_of: dict[int, int]
+) -> bool:
+    """One more pair, along a path that alternates between pairs and others (Kuhn), without recursion."""
+    came_from: dict[int, int] = {}
     stack = [start]
     while stack:
         element = stack.pop()
@@ -28,20 +33,14 @@ def _augment(start: Any, above: Mapping[Any, list[Any]], matched: dict[Any, Any]
             if upper in came_from:
                 continue
             came_from[upper] = element
-            if upper not in matched:
-                _flip(upper, start, came_from, matched)
-                return True
-            stack.append(matched[upper])
+            if upper in lower_of:
+                stack.append(lower_of[upper])
+                continue
+            while True:
+                lower = came_from[upper]
+                previous = upper_of.get(lower)
+                lower_of[upper], upper_of[lower] = lower, upper
+                if previous is None:
+                    return True
+                upper = previous
     return False
-
-
-def _flip(free: Any, start: Any, came_from: Mapping[Any, Any], matched: dict[Any, Any]) -> None:
-    upper = free
-    while True:
-        lower = came_from[upper]
-        previous = next((u for u, low in matched.items() if low == lower), None)
-        matched[upper] = lower
-        if lower == start:
-            return
-        assert previous is not None
-        upper = previous

@@ -11,7 +11,7 @@ began). No get may have more siblings than there are puts of which none is in th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from checkers.antichains import width
@@ -74,10 +74,25 @@ class _Key:
         self.where = where(key, "cart")
         self.puts = {freeze(o.invoke.value): o for o in kinds(operations, "put")}
         self.gets = succeeded(operations, "get", "final-get")
-        self.past: dict[Any, frozenset[Any]] = {}
-        for value, put in self.puts.items():
-            saw = [freeze(v) for v in put.invoke.extra.get("saw") or ()]
-            self.past[value] = frozenset(saw).union(*(self.past.get(v, frozenset()) for v in saw))
+        self.place = {value: n for n, value in enumerate(self.puts)}
+        self.past: list[int] = []
+        """Of each put by place, the places in its causal past, as bits."""
+        for put in self.puts.values():
+            self.past.append(self.covered([freeze(v) for v in put.invoke.extra.get("saw") or ()]))
+
+    def covered(self, values: Iterable[Any]) -> int:
+        """These and their pasts, as bits; of a put that was not yet there, only itself."""
+        bits = 0
+        for value in values:
+            place = self.place.get(value)
+            if place is not None:
+                bits |= 1 << place | (self.past[place] if place < len(self.past) else 0)
+        return bits
+
+    def is_past(self, one: Any, other: Any) -> bool:
+        """Is `one` in the causal past of `other`?"""
+        a, b = self.place.get(one), self.place.get(other)
+        return a is not None and b is not None and bool(self.past[b] >> a & 1)
 
     def phantoms(self) -> list[Violation]:
         found: list[Violation] = []
@@ -97,9 +112,9 @@ class _Key:
             if get.f != "final-get" and not quorum:
                 continue
             siblings = _siblings(get)
-            covered = frozenset(siblings).union(*(self.past.get(v, frozenset()) for v in siblings))
+            covered = self.covered(siblings)
             for value, put in self.puts.items():
-                if value in covered or value in told or not before(put, get):
+                if covered >> self.place[value] & 1 or value in told or not before(put, get):
                     continue
                 told.add(value)
                 sentence = (
@@ -113,13 +128,11 @@ class _Key:
         """And whether it could be judged."""
         for get in self.gets:
             siblings = _siblings(get)
-            shadowed = next(
-                ((a, b) for a in siblings for b in siblings if a in self.past.get(b, frozenset())), None
-            )
+            shadowed = next(((a, b) for a in siblings for b in siblings if self.is_past(a, b)), None)
             if shadowed is None:
                 continue
             assert get.completion is not None
-            begun = [v for v, put in self.puts.items() if put.invoke.index < get.completion.index]
+            begun = [self.place[v] for v, put in self.puts.items() if put.invoke.index < get.completion.index]
             if len(begun) > MOST_PUTS:
                 return [], False
             most = width(begun, self.past)
