@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
-from types import SimpleNamespace
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -208,6 +208,11 @@ def _confirm(leader: Leader, members: tuple[int, ...]) -> None:
     leader.on_isr_confirmed(members, leader.isr.partition_epoch + 1)
 
 
+def _spied(looked: list[int], index: int, real: Callable[..., Any], *given: Any) -> Any:
+    looked.append(index)
+    return real(*given)
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_resting_changes_nothing(seed: int) -> None:
     loop = Clock()
@@ -232,11 +237,7 @@ def test_a_quiet_partition_is_not_looked_at() -> None:
         twins = Twins(loop, 0)
         for partition in twins.resting.partitions:
             leader = cast(Any, partition.leader)
-            real = leader.fetch_for_follower
-            spy = SimpleNamespace(index=partition.index, real=real)
-            leader.fetch_for_follower = lambda *given, spy=spy: (looked.append(spy.index), spy.real(*given))[
-                1
-            ]
+            leader.fetch_for_follower = partial(_spied, looked, partition.index, leader.fetch_for_follower)
         wanted = {i: FetchPosition(0, 0, -1) for i in range(PARTITIONS)}
         session = twins.sessions[2]
         await session.fetch(twins.fetch, 12, wanted)
