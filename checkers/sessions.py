@@ -117,12 +117,26 @@ class _Walk:
                 if operation.f != "write" and operation.value is not None:
                     name = session, freeze(operation.invoke.key)
                     self.reads_of.setdefault(name, []).append((operation, freeze(operation.value)))
+        self.latest_written = {
+            name: self._latest_written(name[1], seen) for name, seen in self.reads_of.items()
+        }
         self.author: dict[tuple[Any, Any], Operation] = {
             (freeze(o.invoke.key), freeze(o.invoke.value)): o
             for operations in sessions.values()
             for o in operations
             if o.f == "write"
         }
+
+    def _latest_written(self, key: Any, reads: list[Seen]) -> list[Seen]:
+        """After each read: of all so far, the one whose write began last. What is older than any is older than it."""
+        found: list[Seen] = []
+        last = -1
+        for seen in reads:
+            write = self.order.write(key, seen[1])
+            start = -1 if write is None else write.invoke.index
+            found.append(seen if start > last or not found else found[-1])
+            last = max(last, start)
+        return found
 
     def violations(self) -> list[Violation]:
         return [v for session, operations in self.sessions.items() for v in self._of(session, operations)]
@@ -185,7 +199,9 @@ class _Walk:
         for other, (write, by) in followed.items():
             reads = self.reads_of.get((other, key), [])
             place = bisect_left(reads, write.invoke.index, key=lambda seen: seen[0].invoke.index)
-            for seen in reversed(reads[:place]):
+            if not place:
+                continue
+            for seen in (reads[place - 1], self.latest_written[other, key][place - 1]):
                 if self.order.older(key, now, seen):
                     sentence = (
                         f"process {now[0].process} read {quoted(now[1])} after it had seen {quoted(write.value)}, which "
@@ -200,8 +216,6 @@ class _Walk:
                             value=now[1],
                         )
                     ]
-                if seen[1] != now[1]:
-                    break
         return []
 
 
