@@ -25,7 +25,15 @@ from checkers.transactions.components import cyclic
 from checkers.transactions.graph import DEPENDENCY, ITEM, ORDER, PO, RW, WR, WW, Graph
 from checkers.transactions.micro_operations import NEVER, Flags, Ints, Transactions
 from checkers.transactions.realtime import process_order, with_realtime
-from checkers.transactions.walks import Mode, Rule, Step, Walks
+from checkers.transactions.walks import (
+    Mode,
+    Rule,
+    Step,
+    Timeline,
+    Walks,
+    process_lines,
+    realtime_lines,
+)
 
 Layer = Literal["", "-process", "-realtime"]
 LAYERS: Final[tuple[Layer, ...]] = ("", "-process", "-realtime")
@@ -99,57 +107,82 @@ class _Search:
 
     def look(self, layer: Layer) -> None:
         """For all classes, with the order of time that the layer adds."""
-        source, target, kind, edge = self._source, self._target, self._kind, self._edge
+        n = len(self._names)
+        timeline: Timeline | None = None
         if layer == "-process":
-            before, after = process_order(self._process, self._committed)
-            source, target = np.concatenate([source, before]), np.concatenate([target, after])
-            kind = np.concatenate([kind, np.full(len(before), PO)])
-            edge = np.concatenate([edge, np.full(len(before), -1)])
-        walks = Walks(
-            source, target, kind, edge, self._invoked, self._completed, realtime=layer == "-realtime"
-        )
+            timeline = process_lines(self._process, self._committed)
+        elif layer == "-realtime":
+            timeline = realtime_lines(self._invoked, self._completed, self._process)
+        walks = Walks(self._source, self._target, self._kind, self._edge, n, timeline)
         timed = layer != ""
         for name, kinds, start in (("G0", WW, WW), ("G1c", DEPENDENCY, WR)):
-            labels = self._components(walks, kinds | ORDER)
-            self._class(name + layer, walks, Rule(kinds | ORDER, "none", timed), start, labels, labels)
-        after_dependency, after_rw = self._without_adjacent_rw(walks)
+            labels = self._components(walks, kinds, layer)
+            self._class(name, layer, walks, Rule(kinds, "none", timed), start, labels, labels)
+        after_dependency, after_rw = self._without_adjacent_rw(walks, layer)
         for name, kinds, mode in _SPACED:
             if name != "long-fork" or not timed:
-                rule = Rule(kinds | ORDER, mode, timed)
-                self._class(name + layer, walks, rule, RW, after_dependency, after_rw)
-        labels = self._components(walks, ITEM | ORDER)
-        self._class("G2-item" + layer, walks, Rule(ITEM | ORDER, "adjacent", timed), RW, labels, labels)
+                rule = Rule(kinds, mode, timed)
+                self._class(name, layer, walks, rule, RW, after_dependency, after_rw)
+        labels = self._components(walks, ITEM, layer)
+        self._class("G2-item", layer, walks, Rule(ITEM, "adjacent", timed), RW, labels, labels)
 
-    def _components(self, walks: Walks, kinds: int) -> Ints:
+    def _components(self, walks: Walks, kinds: int, layer: Layer) -> Ints:
         chosen = (walks.kind & kinds) != 0
-        nodes, source, target = len(self._names), walks.source[chosen], walks.target[chosen]
-        if walks.realtime:
-            nodes, source, target = with_realtime(nodes, source, target, self._invoked, self._completed)
+        nodes, source, target = self._timed(
+            len(self._names), walks.source[chosen], walks.target[chosen], layer, ()
+        )
         return cyclic(nodes, source, target)[: len(self._names)]
 
-    def _without_adjacent_rw(self, walks: Walks) -> tuple[Ints, Ints]:
+    def _without_adjacent_rw(self, walks: Walks, layer: Layer) -> tuple[Ints, Ints]:
         """Components of the graph whose node `t` stands for `t` reached by a dependency or in time, and `n + t`
         for `t` reached by an rw, which no second rw may leave. Snapshot isolation is its being acyclic."""
         n = len(self._names)
         rw = walks.kind == RW
         source, target = walks.source[~rw], walks.target[~rw]
-        nodes = 2 * n
-        sources = np.concatenate([source, source + n, walks.source[rw]])
-        targets = np.concatenate([target, target, walks.target[rw] + n])
-        if walks.realtime:
-            nodes, sources, targets = with_realtime(nodes, sources, targets, self._invoked, self._completed)
-            count = int((self._completed != NEVER).sum())
-            ended = np.flatnonzero(self._completed != NEVER)
-            ended = ended[np.argsort(self._completed[ended], kind="stable")]
-            sources = np.concatenate([sources, ended + n])
-            targets = np.concatenate([targets, 2 * n + np.arange(count)])
+        nodes, sources, targets = self._timed(
+            2 * n,
+            np.concatenate([source, source + n, walks.source[rw]]),
+            np.concatenate([target, target, walks.target[rw] + n]),
+            layer,
+            (n,),
+        )
         labels = cyclic(nodes, sources, targets)
         return labels[:n], labels[n : 2 * n]
 
+    def _timed(
+        self, nodes: int, source: Ints, target: Ints, layer: Layer, twins: Sequence[int]
+    ) -> tuple[int, Ints, Ints]:
+        """The graph with the layer's order of time; a `twin` is how far behind a node its second form stands, which
+        comes before the same others."""
+        if layer == "-process":
+            before, after = process_order(self._process, self._committed)
+            starts = [before, *(before + twin for twin in twins)]
+            return (
+                nodes,
+                np.concatenate([source, *starts]),
+                np.concatenate([target, *[after for _ in starts]]),
+            )
+        if layer == "-realtime":
+            ended = np.flatnonzero(self._completed != NEVER)
+            ended = ended[np.argsort(self._completed[ended], kind="stable")]
+            chain = nodes + np.arange(len(ended))
+            nodes, source, target = with_realtime(nodes, source, target, self._invoked, self._completed)
+            source = np.concatenate([source, *(ended + twin for twin in twins)])
+            target = np.concatenate([target, *(chain for _ in twins)])
+        return nodes, source, target
+
     def _class(
-        self, name: str, walks: Walks, rule: Rule, start: int, after_dependency: Ints, after_rw: Ints
+        self,
+        base: str,
+        layer: Layer,
+        walks: Walks,
+        rule: Rule,
+        start: int,
+        after_dependency: Ints,
+        after_rw: Ints,
     ) -> None:
         """One search from each edge of the kind `start` inside a component, the most promising first."""
+        name = base + layer
         arrives = after_rw if start == RW else after_dependency
         inside = np.flatnonzero(walks.kind == start)
         label = after_dependency[walks.source[inside]]
@@ -157,7 +190,7 @@ class _Search:
         if not len(inside):
             return
         walks.stay_inside(after_dependency, after_rw)
-        inside = inside[np.argsort(self._distance(walks, inside), kind="stable")]
+        inside = inside[np.argsort(self._distance(walks, inside, layer), kind="stable")]
         best: dict[int, Cycle] = {}
         spent = 0
         for edge in inside.tolist():
@@ -182,15 +215,17 @@ class _Search:
         if spent > BUDGET and name not in self.cut:
             self.cut.append(name)
 
-    def _distance(self, walks: Walks, rows: Ints) -> Ints:
+    def _distance(self, walks: Walks, rows: Ints, layer: Layer) -> Ints:
         """0 for edges that one edge back makes a cycle, else how far apart the two began."""
         source, target = walks.source[rows], walks.target[rows]
         back = target * len(self._names) + source
         there = np.sort(walks.source * len(self._names) + walks.target)
         place = np.minimum(np.searchsorted(there, back), len(there) - 1)
         short = there[place] == back
-        if walks.realtime:
+        if layer:
             short = self._completed[target] < self._invoked[source]
+        if layer == "-process":
+            short &= self._process[source] == self._process[target]
         return np.where(short, 0, 1 + np.abs(self._invoked[source] - self._invoked[target]))
 
     def _name(self, cycle: Cycle, asked: str) -> str:
