@@ -11,7 +11,9 @@ seen it gone.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from checkers.violations import Violation, answer, before, by_key, kinds, quoted, succeeded, where
@@ -38,14 +40,19 @@ class DeletesChecker:
         for key, operations in by_key(every).items():
             reads = succeeded(operations, "read", "final-read")
             deletes = succeeded(operations, "delete")
+            having = _having(reads, elements=False)
             for value, writes in _by_value(kinds(operations, "write")).items():
                 judged += len(deletes)
-                found += _resurrected("resurrected-delete", where(key, "key"), value, writes, deletes, reads)
-            removes = _by_value(succeeded(operations, "remove"))
-            for element, adds in _by_value(kinds(operations, "add")).items():
-                judged += len(removes.get(element, []))
                 found += _resurrected(
-                    "resurrected-element", where(key, "set"), element, adds, removes.get(element, []), reads
+                    "resurrected-delete", where(key, "key"), value, writes, deletes, reads, having
+                )
+            removes = _by_value(succeeded(operations, "remove"))
+            having = _having(reads, elements=True)
+            for element, adds in _by_value(kinds(operations, "add")).items():
+                own = removes.get(element, [])
+                judged += len(own)
+                found += _resurrected(
+                    "resurrected-element", where(key, "set"), element, adds, own, reads, having
                 )
         finals = succeeded(every, "final-read")
         deleted = succeeded(every, "delete", "remove")
@@ -65,6 +72,16 @@ def _by_value(operations: Sequence[Operation]) -> dict[Any, list[Operation]]:
     return found
 
 
+def _having(reads: Sequence[Operation], *, elements: bool) -> dict[Any, list[Operation]]:
+    """Which reads have each value, or each element."""
+    found: dict[Any, list[Operation]] = {}
+    for read in reads:
+        several = elements and isinstance(read.value, list | tuple)
+        for value in dict.fromkeys(freeze(v) for v in read.value) if several else [freeze(read.value)]:
+            found.setdefault(value, []).append(read)
+    return found
+
+
 def _resurrected(
     name: str,
     place: str,
@@ -72,19 +89,16 @@ def _resurrected(
     writes: Sequence[Operation],
     deletes: Sequence[Operation],
     reads: Sequence[Operation],
+    having: Mapping[Any, Sequence[Operation]],
 ) -> list[Violation]:
     """At most one: the first read that has what the first delete after all its writes had ended."""
-    delete = next((d for d in deletes if all(before(w, d) for w in writes)), None)
+    delete = _first_after(writes, deletes)
     if delete is None:
         return []
-    gone: Operation | None = None
-    for read in reads:
+    for read in having.get(value, ()):
         if not before(delete, read):
             continue
-        if not _has(read, value, name):
-            gone = gone or read
-            continue
-        absent = gone if gone is not None and before(gone, read) else None
+        absent = _seen_gone(delete, read, reads, {r.invoke.index for r in having[value]})
         if read.f != "final-read" and absent is None:
             continue
         was = "" if absent is None else f", and process {absent.process} had read that it was gone"
@@ -103,7 +117,24 @@ def _resurrected(
     return []
 
 
-def _has(read: Operation, value: Any, name: str) -> bool:
-    if name == "resurrected-element":
-        return value in {freeze(element) for element in read.value or ()}
-    return bool(freeze(read.value) == value)
+def _first_after(writes: Sequence[Operation], deletes: Sequence[Operation]) -> Operation | None:
+    """The first delete that began when all the writes had ended."""
+    ends = [w.completion.index if w.outcome == "ok" and w.completion is not None else None for w in writes]
+    if None in ends:
+        return None
+    place = bisect_right(deletes, max(end for end in ends if end is not None), key=lambda d: d.invoke.index)
+    return deletes[place] if place < len(deletes) else None
+
+
+def _seen_gone(
+    delete: Operation, read: Operation, reads: Sequence[Operation], having: set[int]
+) -> Operation | None:
+    """A read between the delete and this read that did not have the value."""
+    assert delete.completion is not None
+    place = bisect_right(reads, delete.completion.index, key=lambda r: r.invoke.index)
+    for other in islice(reads, place, None):
+        if other.invoke.index >= read.invoke.index:
+            return None
+        if other.invoke.index not in having and before(other, read):
+            return other
+    return None
