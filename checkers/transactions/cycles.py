@@ -181,7 +181,11 @@ class _Search:
         after_dependency: Ints,
         after_rw: Ints,
     ) -> None:
-        """One search from each edge of the kind `start` inside a component, the most promising first."""
+        """One search from each edge of the kind `start` inside a component, the most promising first.
+
+        A walk that meets itself falls apart into cycles of which one is of a stronger class. If it was shorter than
+        the best cycle of its own class there may be a shorter one still: then the stronger names stand for both.
+        """
         name = base + layer
         arrives = after_rw if start == RW else after_dependency
         inside = np.flatnonzero(walks.kind == start)
@@ -192,6 +196,7 @@ class _Search:
         walks.stay_inside(after_dependency, after_rw)
         inside = inside[np.argsort(self._distance(walks, inside, layer), kind="stable")]
         best: dict[int, Cycle] = {}
+        other: dict[int, int] = {}
         spent = 0
         for edge in inside.tolist():
             component = int(after_dependency[walks.source[edge]])
@@ -209,9 +214,14 @@ class _Search:
             spent += cost
             for cycle in simple_cycles(walk):
                 called = self._name(cycle, name)
-                self._record(called, cycle)
-                if called == name and (known is None or len(cycle) < len(known)):
+                if called != name:
+                    self._record(called, cycle)
+                    other[component] = min(len(walk), other.get(component, len(walk)))
+                elif known is None or len(cycle) < len(known):
                     best[component] = known = cycle
+        for component, cycle in best.items():
+            if len(cycle) <= other.get(component, len(cycle)):
+                self._record(name, cycle)
         if spent > BUDGET and name not in self.cut:
             self.cut.append(name)
 
