@@ -44,8 +44,9 @@ class Recorded:
         value = {"inputs": list(inputs), "outputs": outputs}
         self.end(process, outcome, "transfer", "0", value, txn=txn, plan="commit", outcome=fate)
 
-    async def read_back(self, topic: str, host: str = "k3") -> None:
-        """Both partitions, by a reader of committed records, as far as it gets."""
+    async def read_back(self, topic: str, host: str = "k3", *, patience_s: float = 0.0) -> None:
+        """Both partitions, by a reader of committed records, as far as it gets after that time."""
+        await asyncio.sleep(patience_s)
         await self._running.on(host, self._read_back(topic, host))
 
     async def _read_back(self, topic: str, host: str) -> None:
