@@ -12,7 +12,7 @@ that is spent makes the key unknown.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +20,9 @@ import msgspec
 import numpy as np
 
 from checkers.blame import blame
-from checkers.linearizable.evidence import earliest
-from checkers.linearizable.explain import Broken, explained, refined, stuck
-from checkers.linearizable.models import MODELS, Model, model
+from checkers.linearizable.evidence import STALE, earliest
+from checkers.linearizable.explain import NO_ORDER, Broken, explained, refined, stuck
+from checkers.linearizable.models import MODELS, Call, Model, model
 from checkers.linearizable.partition import Calls, by_key, calls_of, objects, until
 from checkers.linearizable.search import MOST_STATES, Answer, search
 from checkers.linearizable.zones import zones
@@ -188,7 +188,15 @@ def _explained_by_search(own: Calls, columns: Columns, key: Any, answer: Callabl
         for c in objects(prefix, columns)
         if c.row != culprit.row and c.end > culprit.start and c.f not in ("read",)
     ]
-    return stuck(culprit, beside[-8:], ended, int((prefix.outcome != FAIL).sum()), columns, key)
+    label = _label(culprit, objects(prefix, columns))
+    return stuck(culprit, beside[-8:], ended, int((prefix.outcome != FAIL).sum()), columns, key, label)
+
+
+def _label(culprit: Call, prefix: Sequence[Call]) -> str:
+    """A register that answers what was written and acknowledged before the read began answers something old."""
+    written = [c for c in prefix if c.f == "write" and c.end < culprit.start]
+    stale = culprit.f == "read" and any(c.asked == culprit.answered for c in written)
+    return STALE if stale else NO_ORDER
 
 
 def _doubt(calls: Calls, decided: Decided, kind: Model) -> str | None:

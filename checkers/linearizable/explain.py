@@ -85,8 +85,7 @@ class Telling:
 class Register:
     """The words for a register: what its operations read and wrote."""
 
-    def __init__(self, telling: Telling, calls: Calls) -> None:
-        self.telling = telling
+    def __init__(self, calls: Calls) -> None:
         self.place = {int(row): n for n, row in enumerate(calls.row)}
         self.calls = calls
 
@@ -113,8 +112,7 @@ class Register:
 def refined(proof: Evidence, calls: Calls) -> Evidence:
     """With what the whole history of the key knows: a value that is read was one of a failed write; an acknowledged
     write that a read missed was never seen by anybody."""
-    register = Register.__new__(Register)
-    register.calls, register.place = calls, {int(row): n for n, row in enumerate(calls.row)}
+    register = Register(calls)
     if proof.label == PHANTOM and register.f(proof.culprit) == "read":
         value = calls.answered[register.place[proof.culprit]]
         writes = (calls.asked == value) & (calls.f == calls.fs.index("write"))
@@ -143,8 +141,7 @@ def _ever_seen(calls: Calls, value: Any) -> bool:
 
 
 def explained(proof: Evidence, calls: Calls, prefix: Calls, columns: Columns, key: Any) -> Broken:
-    telling = Telling(columns)
-    register = Register(telling, calls)
+    telling, register = Telling(columns), Register(calls)
     rows = sorted(proof.rows, key=telling.began)
     story = compose(Beat(telling.moment(row, register.does(row))) for row in rows)
     ends = [ended for row in rows if (ended := telling.ended(row)) is not None]
@@ -213,6 +210,9 @@ def _end(telling: Telling, row: int) -> str:
     return "the end" if ended is None else seconds(ended)
 
 
+NO_ORDER = "no legal order"
+
+
 def stuck(
     culprit: Call,
     open_calls: Sequence[Call],
@@ -220,6 +220,7 @@ def stuck(
     prefix: int,
     columns: Columns,
     key: Any,
+    label: str = NO_ORDER,
 ) -> Broken:
     """For models that are searched: the operation that no legal order of all before it leaves room for, what ran
     beside it, and the states that those orders end in."""
@@ -229,7 +230,7 @@ def stuck(
     possible = ", ".join(quoted(_plain(state)) for state in states)
     return Broken(
         name="nonlinearizable",
-        label="no legal order",
+        label=label,
         key=key,
         summary=(
             f"process {culprit.process}'s {_does(culprit)} by {_end(telling, culprit.row)} fits no legal order of the "
@@ -240,7 +241,7 @@ def stuck(
         start=min(telling.began(row) for row in rows),
         end=telling.ended(culprit.row) or telling.began(culprit.row),
         data={
-            "label": "no legal order",
+            "label": label,
             "key": key,
             "prefix_operations": prefix,
             "culprit": int(columns.invoke_index[culprit.row]),
