@@ -41,6 +41,7 @@ def summary(
     lines = {"valid": _valid, "invalid": _invalid}.get(verdict, _unknown)(result, spec)
     if colour:
         lines[0] = lines[0].replace(verdict, f"{COLOURS.get(verdict, '')}{verdict}{RESET}", 1)
+    lines += [f"  {_clean(told)}" for told in _told(result)]
     if result.get("interrupted"):
         lines.append("  interrupted: judged as far as it went")
     if report is not None:
@@ -62,8 +63,8 @@ def _invalid(result: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
     lines = [f"invalid: {names or 'a promise was broken'}, in {_effort(result)}"]
     if worst:
         lines.append(f"  {_clean(str(worst[0].get('summary', '')))}")
-    lines.append(f"  reproduce  {_clean(str(result.get('repro') or command(spec)))}")
-    return lines
+    again = result.get("repro") or (command(spec) if spec.get("system") else None)
+    return [*lines, f"  reproduce  {_clean(str(again))}"] if again else lines
 
 
 def _unknown(result: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
@@ -72,8 +73,14 @@ def _unknown(result: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
     remedy = next((what for part, what in REMEDIES if part in reason), None)
     if remedy:
         lines.append(f"  settled by {remedy}")
-    again = str(result.get("repro") or command(spec))
+    again = str(result.get("repro") or (command(spec) if spec.get("system") else ""))
     return [*lines, f"  reproduce  {_clean(again)}"] if again else lines
+
+
+def _told(result: Mapping[str, Any]) -> list[str]:
+    """What a checker found beside anomalies, where it has a sentence for it."""
+    answers = [(r.get("measures") or {}).get("told") for r in result.get("results") or ()]
+    return [str(told) for told in answers if told]
 
 
 def _effort(result: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ from checkers.transactions.direct import Inference, nothing
 from checkers.transactions.explain import Teller
 from checkers.transactions.fractured import fractured_reads
 from checkers.transactions.loading import TransactionHistory, from_history, read_transactions
-from checkers.transactions.micro_operations import OK, READ, WRITE, Model, Transactions
-from checkers.transactions.models import DEFAULT, forbidden, gravity, named, ruled_out, strongest
+from checkers.transactions.micro_operations import OK, READ, WRITE, Model, Transactions, named_key
+from checkers.transactions.models import DEFAULT, MODELS, forbidden, gravity, named, ruled_out, strongest
 from harness.checker import CheckContext
 from harness.errors import unknown_name
 from harness.history import History
@@ -132,6 +132,7 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
             "consistency_model": consistency,
             "ruled_out": ruled_out(names),
             "strongest": strongest(names),
+            "told": told(names),
             "unseen": UNSEEN,
             "transactions": len(txns),
             "committed": int(inference.committed.sum()),
@@ -140,6 +141,17 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
             "searches_cut": list(cycles.cut),
         },
     )
+
+
+def told(names: set[str]) -> str:
+    """What still stands, in words."""
+    standing = strongest(names)
+    if not names:
+        return f"isolation  nothing rules out {standing[0]} ({UNSEEN})"
+    out = ruled_out(names)
+    first = [name for name in out if not any(weaker in out for weaker in MODELS[name].weaker)]
+    left = " and ".join(standing) or "none of the models"
+    return f"isolation  ruled out: {', '.join(first)} and all that is stronger; still standing: {left}"
 
 
 def _infer(txns: Transactions, model: Model, keys: rw_register.KeyOrders) -> Inference:
@@ -212,4 +224,4 @@ def _anomalies(
 
 
 def _where(txns: Transactions, ops: Sequence[int]) -> str | None:
-    return f"key {txns.keys[int(txns.key[ops[0]])]!r}" if len(ops) else None
+    return named_key(txns.keys[int(txns.key[ops[0]])]) if len(ops) else None

@@ -12,7 +12,7 @@ import numpy as np
 
 from checkers.transactions.direct import Direct, Directs
 from checkers.transactions.list_append import Orders, Reads, aborted_read, spread
-from checkers.transactions.micro_operations import FAIL, INFO, Flags, Ints, Transactions
+from checkers.transactions.micro_operations import FAIL, INFO, Flags, Ints, Transactions, named_key, shown
 from checkers.transactions.versions import Writers
 
 
@@ -111,7 +111,7 @@ def _incompatible(txns: Transactions, op: int, longest: int) -> Direct:
         "incompatible-order",
         (one, other),
         (op, longest),
-        f"{txns.name(one)} read {key!r} = {txns.seen(op)!r} and {txns.name(other)} read {txns.seen(longest)!r}: "
+        f"{txns.name(one)} read {named_key(key)} = {shown(txns.seen(op))} and {txns.name(other)} read {shown(txns.seen(longest))}: "
         "neither is the beginning of the other",
     )
 

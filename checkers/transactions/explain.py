@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from checkers.transactions.cycles import Cycle
 from checkers.transactions.direct import Direct, Inference
 from checkers.transactions.graph import NAMES, RW, WW
-from checkers.transactions.micro_operations import NEVER, OK, READ, Model, Transactions
+from checkers.transactions.micro_operations import (
+    NEVER,
+    OK,
+    READ,
+    Model,
+    Transactions,
+    named_key,
+    shown,
+)
 from checkers.transactions.verify import Link, Plain, verify
 from harness.results import Moment
-
-MOST_VALUES: Final = 12
-"""Elements of a list that are told; the end is what matters."""
 
 
 class Teller:
@@ -121,12 +126,14 @@ class Teller:
             return f"{before} came before {after} in the same process"
         if link.kind == "wr":
             what = "appended the last of it" if lists else "wrote it"
-            return f"{after} read {key!r} = {self._read(link.target, link)}, and {before} {what}, {so}"
+            return (
+                f"{after} read {named_key(key)} = {self._read(link.target, link)}, and {before} {what}, {so}"
+            )
         if link.kind == "ww":
             if lists:
-                return f"{after} appended {link.written!r} to {key!r} right after {link.seen!r} of {before}, {so}"
-            return f"{after} wrote {key!r} = {link.written!r} over {link.seen!r} of {before}, {so}"
-        read = f"{before} read {key!r} = {self._read(link.source, link)}"
+                return f"{after} appended {link.written!r} to {named_key(key)} right after {link.seen!r} of {before}, {so}"
+            return f"{after} wrote {named_key(key)} = {link.written!r} over {link.seen!r} of {before}, {so}"
+        read = f"{before} read {named_key(key)} = {self._read(link.source, link)}"
         if not lists:
             return f"{read}; {after} wrote {link.written!r} over it, {so}"
         if link.written not in link.order:
@@ -190,14 +197,8 @@ class Teller:
         return begin, max([begin, *(int(t.complete_time[row]) for row in rows)])
 
 
-def shown(seen: Sequence[Any]) -> str:
-    if len(seen) <= MOST_VALUES:
-        return repr(list(seen))
-    return f"[… {len(seen) - MOST_VALUES} more, " + repr(list(seen[-MOST_VALUES:]))[1:]
-
-
 def _micro(micro: tuple[str, Any, Any]) -> str:
     f, key, value = micro
     if f != "r":
-        return f"{f} {key!r} {value!r}"
-    return f"read {key!r} = {shown(value) if isinstance(value, list) else repr(value)}"
+        return f"{f} {named_key(key)} {value!r}"
+    return f"read {named_key(key)} = {shown(value) if isinstance(value, list) else repr(value)}"

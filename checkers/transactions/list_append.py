@@ -23,6 +23,8 @@ from checkers.transactions.micro_operations import (
     Flags,
     Ints,
     Transactions,
+    named_key,
+    shown,
 )
 from checkers.transactions.own_writes import OwnWrites, own_writes
 from checkers.transactions.versions import Writers, writers
@@ -125,7 +127,7 @@ def _internal(txns: Transactions, op: int) -> Direct:
         "internal",
         (txn,),
         (op,),
-        f"{txns.name(txn)} read {key!r} = {txns.seen(op)!r}, which contradicts what it read and appended itself",
+        f"{txns.name(txn)} read {named_key(key)} = {shown(txns.seen(op))}, which contradicts what it read and appended itself",
     )
 
 
@@ -224,7 +226,7 @@ def _element(txns: Transactions, orders: Orders, name: str, place: int, told: st
         name,
         (txn, *by),
         (op, *(() if write < 0 else (write,))),
-        f"{txns.name(txn)} read {txns.keys[key]!r} = {txns.seen(op)!r} with {value!r} in it, {told}",
+        f"{txns.name(txn)} read {named_key(txns.keys[key])} = {shown(txns.seen(op))} with {value!r} in it, {told}",
     )
 
 
@@ -253,7 +255,7 @@ def aborted_read(txns: Transactions, op: int, write: int) -> Direct:
         "G1a",
         (reader, writer),
         (op, write),
-        f"{txns.name(reader)} read {key!r} = {txns.seen(op)!r} with {value!r} in it, "
+        f"{txns.name(reader)} read {named_key(key)} = {shown(txns.seen(op))} with {value!r} in it, "
         f"which {txns.name(writer)} appended, and {txns.name(writer)} failed",
     )
 
@@ -279,7 +281,7 @@ def dirty_updates(txns: Transactions, orders: Orders, directs: Directs) -> None:
                 (writer, aborted),
                 (update, base),
                 f"{txns.name(writer)} committed its append of {txns.plain_value(int(txns.value[update]))!r} to "
-                f"{key!r} right after {txns.plain_value(int(txns.value[base]))!r} of {txns.name(aborted)}, which failed",
+                f"{named_key(key)} right after {txns.plain_value(int(txns.value[base]))!r} of {txns.name(aborted)}, which failed",
             )
 
     directs.add("dirty-update", len(built), told())
@@ -329,8 +331,8 @@ def intermediate_reads(
                 "G1b",
                 (reader, writer),
                 (read, seen),
-                f"{txns.name(reader)} read {key!r} = {txns.seen(read)!r}, a state in the middle of "
-                f"{txns.name(writer)}, which appended to {key!r} again after {txns.plain_value(int(txns.value[seen]))!r}",
+                f"{txns.name(reader)} read {named_key(key)} = {shown(txns.seen(read))}, a state in the middle of "
+                f"{txns.name(writer)}, which appended to {named_key(key)} again after {txns.plain_value(int(txns.value[seen]))!r}",
             )
 
     directs.add("G1b", len(hits), told())
@@ -421,7 +423,7 @@ def lost_updates(txns: Transactions, own: OwnWrites, reads: Reads, chain: Chain,
                 "lost-update",
                 (a, b),
                 (first, second),
-                f"{txns.name(a)} and {txns.name(b)} both read {key!r} = {txns.seen(first)!r} and both appended to "
+                f"{txns.name(a)} and {txns.name(b)} both read {named_key(key)} = {shown(txns.seen(first))} and both appended to "
                 "it: one of them did not see the other",
             )
 

@@ -36,6 +36,10 @@ NIL: Final = INTERNED + (1 << 40)
 """What a register read before anybody wrote it."""
 
 
+MOST_VALUES: Final = 12
+"""Elements of a list that are told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transactions:
     """`first[t]` to `first[t] + count[t]` are the micro-operations of transaction `t`, in order. Transactions are
@@ -307,6 +311,18 @@ class _Whole:
 
     def array(self) -> Ints:
         return _column(self._array)
+
+
+def named_key(name: Any) -> str:
+    """A key as it is told: `x`, `key 7`."""
+    return name if isinstance(name, str) and name.isidentifier() else f"key {name!r}"
+
+
+def shown(seen: Sequence[Any]) -> str:
+    """A list as it is told: of a long one the end, which is what matters."""
+    if len(seen) <= MOST_VALUES:
+        return repr(list(seen))
+    return f"[… {len(seen) - MOST_VALUES} more, " + repr(list(seen[-MOST_VALUES:]))[1:]
 
 
 def _column(numbers: array[int]) -> Ints:

@@ -17,7 +17,18 @@ from checkers.transactions.components import cyclic
 from checkers.transactions.direct import Direct, Directs, Inference
 from checkers.transactions.graph import RW, WR, WW, Graph, edges, union
 from checkers.transactions.list_append import spread
-from checkers.transactions.micro_operations import FAIL, INFO, NIL, OK, READ, WRITE, Flags, Ints, Transactions
+from checkers.transactions.micro_operations import (
+    FAIL,
+    INFO,
+    NIL,
+    OK,
+    READ,
+    WRITE,
+    Flags,
+    Ints,
+    Transactions,
+    named_key,
+)
 from checkers.transactions.own_writes import OwnWrites, own_writes
 from checkers.transactions.register_orders import process_versions, realtime_versions
 from checkers.transactions.versions import writers
@@ -104,7 +115,7 @@ def external_reads(txns: Transactions, own: OwnWrites, directs: Directs) -> Ints
 
 
 def _named(txns: Transactions, op: int) -> str:
-    return f"{txns.keys[int(txns.key[op])]!r} = {txns.plain_value(int(txns.value[op]))!r}"
+    return f"{named_key(txns.keys[int(txns.key[op])])} = {txns.plain_value(int(txns.value[op]))!r}"
 
 
 def _tell(txns: Transactions, directs: Directs, name: str, ops: Ints, writes: Ints, why: str) -> None:
@@ -204,7 +215,7 @@ def without_cycles(txns: Transactions, before: Ints, after: Ints, directs: Direc
                 "cyclic-versions",
                 tuple(sorted({int(txns.txn[v]) for v in writes})),
                 tuple(writes),
-                f"of the values {values!r} of key {txns.keys[k]!r} each comes before the next, and round again",
+                f"of the values {values!r} of {named_key(txns.keys[k])} each comes before the next, and round again",
             )
 
     directs.add("cyclic-versions", len(bad), told())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from checkers.transactions.micro_operations import WRITE, Ints, Transactions
+from checkers.transactions.micro_operations import WRITE, Ints, Transactions, named_key
 from harness.errors import UserError
 
 
@@ -40,8 +40,8 @@ def writers(txns: Transactions, what: str) -> Writers:
     if len(twice):
         first, second = int(writes[twice[0]]), int(writes[twice[0] + 1])
         raise UserError(
-            f"{txns.name(int(txns.txn[second]))} {what} {txns.plain_value(int(txns.value[second]))!r} to key "
-            f"{txns.keys[int(txns.key[second])]!r} although {txns.name(int(txns.txn[first]))} did so already: "
+            f"{txns.name(int(txns.txn[second]))} {what} {txns.plain_value(int(txns.value[second]))!r} to "
+            f"{named_key(txns.keys[int(txns.key[second])])} although {txns.name(int(txns.txn[first]))} did so already: "
             "every value of a key must be written once, or nobody can say whose it was"
         )
     return Writers(values, codes, writes)

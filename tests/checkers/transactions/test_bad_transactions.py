@@ -66,7 +66,7 @@ def test_the_same_append_twice(tmp_path: Path) -> None:
         (1, "invoke", twice),
         (1, "fail", twice),
     )
-    assert "T3 appends 1 to key 'x' although T1 did so already" in told(path)
+    assert "T3 appends 1 to x although T1 did so already" in told(path)
 
 
 def test_a_value_written_twice_to_a_register(tmp_path: Path) -> None:
