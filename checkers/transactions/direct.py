@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from checkers.transactions.graph import Graph
-from checkers.transactions.micro_operations import OK, Flags, Transactions
+from checkers.transactions.micro_operations import OK, Flags, Ints, Transactions
 
 MOST_SHOWN: Final = 20
 """Instances of one anomaly that are told; all are counted."""
@@ -56,6 +56,8 @@ class Inference:
     graph: Graph
     directs: Directs
     unordered: int = 0
+    shown_by: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """By key, the read of a list that shows the order of its versions; -1 for none."""
     without_unknown: frozenset[int] = frozenset()
     """Keys whose order leaves out what transactions of unknown outcome wrote."""
 

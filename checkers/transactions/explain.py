@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from checkers.transactions.micro_operations import (
     NEVER,
     OK,
     READ,
+    Ints,
     Model,
     Transactions,
     named_key,
@@ -33,8 +35,15 @@ class Teller:
         self._inference = inference
         self._model: Model = model
         self._assumed_order = assumed_order
-        self._shown_by: dict[int, int] = {}
+        self._counts: dict[int, set[int]] = {}
         self._plain: dict[int, Plain] = {}
+
+    @cached_property
+    def _writes(self) -> Ints:
+        """By key."""
+        writes = np.flatnonzero(self._txns.kind != READ)
+        by_key: Ints = writes[np.argsort(self._txns.key[writes], kind="stable")]
+        return by_key
 
     def cycle(self, name: str, cycle: Cycle) -> tuple[str, dict[str, Any]]:
         """One sentence for all of it, and the picture's raw material. Raises `WrongCycle` (a bug)."""
@@ -56,51 +65,64 @@ class Teller:
         txns = self._txns
         evidence, cause = int(self._inference.graph.evidence[edge]), int(self._inference.graph.cause[edge])
         key = int(txns.key[cause])
-        order, left_out = self._order(key, before, after) if self._model == "list-append" else ((), ())
+        order: list[Any] = []
+        left_out: list[Any] = []
+        if self._model == "list-append":
+            of = [*txns.micro_operations(source), *txns.micro_operations(target)]
+            reads = [op for op in of if txns.kind[op] == READ and txns.key[op] == key]
+            order, left_out = self._order(key, reads)
         written = None if kind not in (WW, RW) else txns.plain_value(int(txns.value[cause]))
-        if kind != RW:
-            seen = txns.plain_value(int(txns.value[evidence]))
-        elif self._model == "list-append":
-            own = {v for f, k, v in before.operations if f == "append" and k == txns.keys[key]}
-            others = [v for v in txns.seen(evidence) if v not in own and v not in left_out]
-            seen = others[-1] if others else None
+        if kind == RW and self._model == "list-append":
+            seen = self._last_read(evidence, left_out)
         else:
             seen = txns.plain_value(int(txns.value[evidence]))
         return Link(NAMES[kind], before, after, txns.keys[key], seen, written, order, left_out)
 
-    def _order(self, key: int, *of: Plain) -> tuple[Sequence[Any], Sequence[Any]]:
-        """The longest read of a key by a committed transaction without what it appended itself at the end, and those
-        values in it, or in the reads of the transactions in question, that count for nothing."""
-        txns = self._txns
-        op = self._shown_by.get(key)
-        writes = np.flatnonzero((txns.key == key) & (txns.kind != READ))
-        counting = self._inference.committed.copy()
-        if key in self._inference.without_unknown:
-            counting &= txns.outcome == OK
-        counts = {txns.plain_value(int(txns.value[w])) for w in writes if counting[txns.txn[w]]}
-        if op is None:
-            reads = np.flatnonzero((txns.key == key) & (txns.kind == READ) & (txns.outcome[txns.txn] == OK))
-            best: list[Any] = []
-            for read in reads.tolist():
-                seen = self._without_own_end(int(read))
-                if len([v for v in seen if v in counts]) > len(best):
-                    best, op = [v for v in seen if v in counts], int(read)
-            self._shown_by[key] = -1 if op is None else op
-        order = self._without_own_end(op) if op is not None and op >= 0 else []
-        name = txns.keys[key]
-        theirs = [
-            v for plain in of for f, k, seen in plain.operations if f == "r" and k == name for v in seen
-        ]
-        return order, [v for v in dict.fromkeys([*order, *theirs]) if v not in counts]
+    def _order(self, key: int, ops: Sequence[int]) -> tuple[list[Any], list[Any]]:
+        """The read that shows the order of a key, without what its transaction appended itself at the end, and those
+        values in it, or in the reads `ops`, that count for nothing."""
+        txns, shown_by = self._txns, int(self._inference.shown_by[key])
+        counts = self._counting(key)
+        order = [] if shown_by < 0 else self._without_own_end(shown_by)
+        read = [code for op in ops for code in self._codes(op)]
+        left_out = [code for code in dict.fromkeys([*order, *read]) if code not in counts]
+        return [txns.plain_value(c) for c in order], [txns.plain_value(c) for c in left_out]
 
-    def _without_own_end(self, op: int) -> list[Any]:
-        seen = self._txns.seen(op)
-        txn = int(self._txns.txn[op])
-        key = self._txns.keys[int(self._txns.key[op])]
-        own = [v for f, k, v in self.plain(txn).operations if f == "append" and k == key]
-        while seen and seen[-1] in own:
-            seen.pop()
-        return seen
+    def _counting(self, key: int) -> set[int]:
+        """The codes of the values of a key that committed transactions wrote."""
+        if key not in self._counts:
+            txns = self._txns
+            committed = self._inference.committed
+            if key in self._inference.without_unknown:
+                committed = committed & (txns.outcome == OK)
+            begin, end = np.searchsorted(txns.key[self._writes], [key, key + 1])
+            writes = self._writes[begin:end]
+            self._counts[key] = set(txns.value[writes[committed[txns.txn[writes]]]].tolist())
+        return self._counts[key]
+
+    def _codes(self, op: int) -> list[int]:
+        start = int(self._txns.start[op])
+        codes: list[int] = self._txns.elements[start : start + int(self._txns.length[op])].tolist()
+        return codes
+
+    def _own(self, txn: int, key: int) -> set[int]:
+        """The codes of what a transaction appended to a key."""
+        t = self._txns
+        ops = t.micro_operations(txn)
+        return {int(t.value[op]) for op in ops if t.kind[op] != READ and t.key[op] == key}
+
+    def _without_own_end(self, op: int) -> list[int]:
+        codes = self._codes(op)
+        own = self._own(int(self._txns.txn[op]), int(self._txns.key[op]))
+        while codes and codes[-1] in own:
+            codes.pop()
+        return codes
+
+    def _last_read(self, op: int, left_out: list[Any]) -> Any:
+        """The version that a read saw: its last element that somebody else put there and that counts."""
+        own = self._own(int(self._txns.txn[op]), int(self._txns.key[op]))
+        seen = [self._txns.plain_value(code) for code in self._codes(op) if code not in own]
+        return next((value for value in reversed(seen) if value not in left_out), None)
 
     def plain(self, txn: int) -> Plain:
         if txn not in self._plain:

@@ -79,7 +79,7 @@ def infer(txns: Transactions) -> Inference:
     lost_updates(txns, own, reads, chain, directs)
     unread = unread_appends(txns, chain)
     graph = union(len(txns), [graph, before_unread(txns, reads, chain, unread)])
-    return Inference(committed, graph, directs, len(unread), orders.without_unknown)
+    return Inference(committed, graph, directs, len(unread), orders.shown_by, orders.without_unknown)
 
 
 def external_reads(txns: Transactions, own: OwnWrites, directs: Directs) -> Reads:

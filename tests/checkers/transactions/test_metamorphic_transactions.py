@@ -66,6 +66,22 @@ def test_other_names_of_keys_and_values(case: Case) -> None:
     assert names(History(renamed(history, "n")), lists) == names(history, lists)
 
 
+def test_values_that_are_no_numbers(case: Case) -> None:
+    """Lists and fractions, which have no place in an array."""
+    history, lists = case
+
+    def other(v: Any) -> Any:
+        return ["v", v] if v % 2 else v + 0.5
+
+    def micro(m: Any) -> Any:
+        f, k, v = m
+        seen = f == "r" and lists and v is not None
+        return [f, [k, "k"], [other(x) for x in v] if seen else None if v is None else other(v)]
+
+    ops = [msgspec.structs.replace(op, value=[micro(m) for m in op.value]) for op in history.ops]
+    assert names(History(ops), lists) == names(history, lists)
+
+
 def test_other_indices_and_times(case: Case) -> None:
     history, lists = case
     other = [msgspec.structs.replace(op, index=op.index * 7 + 3, time=op.time * 2 + 1) for op in history.ops]
