@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from checkers.transactions.micro_operations import Ints
 
@@ -13,6 +11,10 @@ def components(nodes: int, source: Ints, target: Ints) -> tuple[Ints, Ints]:
     """The component of every node, and the size of every component. Linear in nodes and edges."""
     if not len(source):
         return np.arange(nodes, dtype=np.int64), np.ones(nodes, dtype=np.int64)
+    # Here, because it takes longer to import than most commands take to run.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     matrix = coo_array(
         (np.ones(len(source), dtype=np.float64), (source.astype(np.int32), target.astype(np.int32))),
         shape=(nodes, nodes),
