@@ -77,6 +77,8 @@ def _split(who: str, several: bool, params: Mapping[str, Any]) -> str:
             return f"{who} {verb} cut off from the others{one_way}{manner}"
         case "peers":
             return f"{who} {verb} cut off from the other servers of the same role{one_way}{manner}"
+        case "clients":
+            return f"{who} {verb} cut off from the clients{one_way}{manner}"
         case "halves":
             return f"the network is split, {who} on one side{manner}"
         case _:

@@ -4,7 +4,7 @@ Kinds and their parameters (every kind undoes itself after `duration_ms`; None =
 
 | kind        | targets               | params |
 |-------------|-----------------------|--------|
-| `partition` | selector = one side   | `shape`: `isolate` (targets against all other nodes), `halves`, `ring` (majorities-ring), `bridge`, `peers` (targets cut from the nodes of their own role only); `direction`: `both`, `out`, `in`; `how`: `drop`, `reject`, `hold`; `clients`: bool, cut client links too; `step`: not at once but when the next node reaches this protocol step (at the latest after a quarter of the duration, which counts from `at_ms`) |
+| `partition` | selector = one side   | `shape`: `isolate` (targets against all other nodes), `halves`, `ring` (majorities-ring), `bridge`, `peers` (targets cut from the nodes of their own role only), `clients` (from the client hosts only); `direction`: `both`, `out`, `in`; `how`: `drop`, `reject`, `hold`; `clients`: bool, cut client links too; `step`: not at once but when the next node reaches this protocol step (at the latest after a quarter of the duration, which counts from `at_ms`) |
 | `kill`      | nodes                 | restarted after the duration |
 | `pause`     | nodes                 | resumed after the duration |
 | `power`     | nodes                 | `torn`: bool; what was not fsynced is gone; restarted after the duration |

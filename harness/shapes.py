@@ -11,7 +11,7 @@ from harness.topology import Topology
 Link = tuple[str, str]
 """Source, target."""
 
-SHAPES = ("isolate", "halves", "ring", "bridge", "peers")
+SHAPES = ("isolate", "halves", "ring", "bridge", "peers", "clients")
 DIRECTIONS = ("both", "out", "in")
 HOWS = ("drop", "reject", "hold")
 
@@ -23,6 +23,7 @@ def cut_links(
 
     `isolate`: each target from every other node. `halves`: the targets from the rest (where the targets
     are everybody, a random half, now the targets, from the other). `peers`: the targets from the nodes of their own role.
+    `clients`: the targets from the client hosts only.
     `bridge`: two halves that only one node still reaches: the target, or one of several.
     `ring`: each of the targets sees a majority of them and no two see the same one.
     `direction` is seen from the targets; a bridge and a ring cut both ways. `clients` cuts the targets
@@ -46,6 +47,8 @@ def cut_links(
                 role = topology.named(target).role
                 peers = [n.name for n in topology.with_role(role) if n.name not in servers]
                 links += _between([target], peers, direction)
+        case "clients":
+            links += _between(servers, topology.clients, direction)
         case "bridge":
             links += _bridge(servers, nodes, rng)
         case "ring":

@@ -155,11 +155,13 @@ def _deaf_clients(aim: Aim) -> Fault:
 def _held_requests(aim: Aim) -> Fault:
     """S11: what clients sent is delivered after they have given up on it and gone on. Dropped packets are
     sent again by each connection in its own time, so that a retry may overtake the abandoned request. Most of
-    a transaction's time nothing is under way that could be late: cut when its end is about to be asked for."""
-    step = TRANSACTION_COMPLETE if aim.topology.subjects.get("coordinator") else ""
+    a transaction's time nothing is under way that could be late: cut when its end is about to be asked for,
+    and only from its coordinator, so that the producer has something to do once it is heard again."""
+    if aim.topology.subjects.get("coordinator") and aim.rng.choice((True, True, False)):
+        return _cut(
+            aim, aim.coordinator(), shape="clients", direction="in", how="drop", step=TRANSACTION_COMPLETE
+        )
     target = aim.rng.choice(("clients", "one-of(clients)"))
-    if step and aim.rng.choice((True, True, False)):
-        return _cut(aim, "clients", direction="out", how="drop", step=step)
     return _cut(aim, target, direction="out", how=draw(aim.rng, ((3, "drop"), (1, "hold"))))
 
 

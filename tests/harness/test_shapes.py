@@ -94,3 +94,9 @@ def test_in_a_ring_everybody_sees_a_majority_and_not_the_same_one(count: int, se
     views = [frozenset(sees(t, links, n)) for n in names(t)]
     assert all(len(v) > count // 2 for v in views)
     assert len(set(views)) == count
+
+
+def test_a_node_can_lose_its_clients_alone() -> None:
+    t = topology(3, clients=2)
+    links = cut_links(["n1"], t, {"shape": "clients", "direction": "in"}, random.Random(0))
+    assert links == (("client-0", "n1"), ("client-1", "n1"))
