@@ -192,13 +192,19 @@ class Table:
 
     def code(self, thing: Any) -> int:
         frozen = freeze(thing)
-        if not isinstance(frozen, bool):
+        if not _has_boolean(frozen):
             return self._codes[frozen]
-        name = (bool, frozen)
+        name = (bool, repr(frozen))
         if name not in self._codes:
             self._codes[name] = len(self.things)
             self.things.append(frozen)
         return self._codes[name]
+
+
+def _has_boolean(frozen: Any) -> bool:
+    if isinstance(frozen, tuple):
+        return any(map(_has_boolean, frozen))
+    return isinstance(frozen, bool)
 
 
 class _Codes(dict[Any, int]):

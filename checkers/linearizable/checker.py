@@ -40,7 +40,7 @@ ANOMALIES: Mapping[str, str] = {
     "phantom-read": "a value was read before anybody began to write it, or that nobody wrote",
     "aborted-read": "a value was read whose write certainly failed",
 }
-MOST_EXPLAINED = 20
+MOST_EXPLAINED = 100
 """Keys whose proof is made; the others are counted."""
 REGISTERS = frozenset({"register", "cas-register"})
 
@@ -232,6 +232,8 @@ def _anomalies(decided: Decided, history: History, context: CheckContext) -> tup
         first = group[0]
         where = "the register" if first.key is None else f"key {first.key}"
         more = "" if len(group) == 1 else f" (and {len(group) - 1} more keys)"
+        if decided.broken_keys > len(decided.broken):
+            more += f" (of {decided.broken_keys} broken keys {len(decided.broken)} were explained)"
         title = "" if label == name else f"{label}: "
         anomalies.append(
             Anomaly(

@@ -15,6 +15,7 @@ from harness.columns import OPEN, Ints
 STALE, INVERSION, LOST = "stale-read", "new/old inversion", "lost-write"
 UPDATE, PHANTOM, ABORTED = "lost-update", "phantom-read", "aborted-read"
 QUICK_PROBES = 4
+MOST_PROOFS = 8
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -64,20 +65,27 @@ def _first(calls: Calls, initial: int) -> Evidence | None:
     found = zones(calls, initial)
     if not len(found.broken()):
         return None
-    writers = np.concatenate(
-        (found.unrooted, found.split, found.backwards, *found.overlapping, *found.inside)
-    )
-    clusters = Clusters(zones(_about(calls, found, writers), initial))
+    writers = [_soonest(some, found.lowest[some]) for some in (found.unrooted, found.split, found.backwards)]
+    for one, other in (found.overlapping, found.inside):
+        pairs = _soonest(np.arange(len(one)), np.maximum(found.low[one], found.low[other]))
+        writers += [one[pairs], other[pairs]]
+    phantom = _soonest(found.phantom, found.found.read_end[found.phantom])
+    clusters = Clusters(zones(_about(calls, found, np.concatenate(writers), phantom), initial))
     return min(_proofs(clusters), key=lambda proof: proof.place)
 
 
-def _about(calls: Calls, found: Zones, writers: Ints) -> Calls:
-    """Only the chains of these writers, and reads of what nobody wrote: a proof needs nothing else."""
+def _soonest(some: Ints, times: Ints) -> Ints:
+    """Where a history is broken all over, what is worth a proof."""
+    return some[np.argsort(times, kind="stable")[:MOST_PROOFS]]
+
+
+def _about(calls: Calls, found: Zones, writers: Ints, phantom: Ints) -> Calls:
+    """Only the chains of these writers, and these reads of what nobody wrote: a proof needs nothing else."""
     root = found.chained.root
     chosen = np.isin(root, root[writers])
     registers = found.found
     read = chosen[registers.read_writer] & (registers.read_writer != NOBODY)
-    read[found.phantom] = True
+    read[phantom] = True
     rows = np.concatenate((registers.row[chosen], registers.read_row[read]))
     return calls.of(np.isin(calls.row, rows))
 
@@ -269,7 +277,7 @@ def _telling(prefix: Calls, initial: int, proof: Evidence) -> Evidence:
     if not len(newer):
         return proof
     last = newer[np.argmax(registers.start[newer])]
-    clusters = Clusters(zones(_about(prefix, whole, np.array([own])), initial))
+    clusters = Clusters(zones(_about(prefix, whole, np.array([own]), whole.phantom[:0]), initial))
     reading = next(m for reads in clusters.reads for m in reads if m.row == proof.culprit)
     before = clusters.writers[reading.writer]
     if before.end > registers.start[last]:

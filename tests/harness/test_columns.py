@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.columns import FAIL, INFO, OK, OPEN, ColumnarHistory, columns_of, read_columns
+from harness.columns import FAIL, INFO, OK, OPEN, ColumnarHistory, Table, columns_of, read_columns
 from harness.errors import UserError
 from harness.history import History, read_history
 
@@ -59,6 +59,11 @@ def test_both_ways_of_reading_agree(tmp_path: Path) -> None:
 
 
 def test_true_is_not_one() -> None:
+    table = Table()
+    assert table.codes([1, True, [1, 2], [True, 2], 1.0, [1.0, 2], True, "1", None, [[True], 2]]) == [
+        *(0, 1, 2, 3),
+        *(0, 2, 1, 4, 5, 6),
+    ]
     values = columns_of(History(read_history_lines(LINES))).values
     assert [v for v in values if v is True] == [True]
     assert [v for v in values if v == 1 and v is not True] == [1]

@@ -107,3 +107,22 @@ def test_a_model_is_chosen_by_its_name(name: str) -> None:
     [anomaly] = broken.anomalies
     assert anomaly.data["prefix_operations"] == len(right[name]) + 1
     assert "fits no legal order" in anomaly.summary
+
+
+def test_a_key_that_is_broken_all_over_is_explained_by_its_first_contradiction() -> None:
+    """Every read but the first answers something old: the proof stays small and is found fast."""
+    ops: list[Op] = []
+
+    def whole(f: str, asked: int | None, answered: int | None) -> None:
+        for type, value in (("invoke", asked), ("ok", answered)):
+            n = len(ops)
+            ops.append(Op(index=n, time=n, process=0, type=type, f=f, key="x", value=value))  # type: ignore[arg-type]
+
+    for value in range(3_000):
+        whole("write", value, value)
+        whole("read", None, value if value == 0 else 0)
+    result = LinearizableChecker().check(History(ops), CheckContext())
+    [anomaly] = result.anomalies
+    assert anomaly.data["label"] == "lost-write"
+    assert anomaly.data["prefix_operations"] == 4
+    assert anomaly.ops == (0, 1, 4, 5, 6, 7)
