@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +64,13 @@ def print_outcome(outcome: Outcome, report: Path | None) -> None:
     try:
         from reports.terminal import summary
 
-        click.echo(summary(msgspec.to_builtins(result), msgspec.to_builtins(outcome.spec), report))
+        told = summary(
+            msgspec.to_builtins(result),
+            msgspec.to_builtins(outcome.spec),
+            report,
+            colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+        )
+        click.echo(told)
     except Exception as error:
         reason = f": {result.reason}" if result.reason else ""
         click.echo(f"{result.verdict.value}{reason}  {outcome.folder or ''}")
