@@ -26,6 +26,8 @@ PLANTED = ("G1c", "G-single", "G2-item")
 
 def judge(path: Path, model: str) -> dict[str, object]:
     """One cell, in this process."""
+    import scipy.sparse.csgraph  # noqa: F401  (starting is not judging)
+
     from checkers.transactions import ElleChecker
     from harness.checker import CheckContext
 

@@ -207,7 +207,7 @@ class _Search:
                 spent > BUDGET and (known is not None or component in best)
             ):
                 continue
-            if spent > 10 * BUDGET:
+            if spent > 4 * BUDGET:
                 self.cut.append(name)
                 break
             walk, cost = walks.shortest(edge, rule, None if known is None else len(known))
