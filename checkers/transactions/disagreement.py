@@ -2,6 +2,7 @@
 
 A dirty read explains a disagreement: what it saw was taken back. So values of transactions that failed are
 taken out of the reads first, then those of transactions of unknown outcome, which may have failed as well.
+What still disagrees is `incompatible-order`, and those reads say no more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from checkers.transactions.direct import Direct, Directs
-from checkers.transactions.list_append import Orders, Reads, aborted_read, spread
+from checkers.transactions.list_anomalies import aborted_read
+from checkers.transactions.list_orders import Orders, Reads, spread
 from checkers.transactions.micro_operations import FAIL, INFO, Flags, Ints, Transactions, named_key, shown
 from checkers.transactions.versions import Writers
 

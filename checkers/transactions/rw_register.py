@@ -16,7 +16,7 @@ import numpy as np
 from checkers.transactions.components import cyclic
 from checkers.transactions.direct import Direct, Directs, Inference
 from checkers.transactions.graph import RW, WR, WW, Graph, edges, union
-from checkers.transactions.list_append import spread
+from checkers.transactions.list_orders import spread
 from checkers.transactions.micro_operations import (
     FAIL,
     INFO,
