@@ -4,15 +4,18 @@ without. Workload, client, network and checkers are those of every run."""
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
-from click.testing import CliRunner
 
-from harness.cli.group import chaos
+CHAOS = (sys.executable, "-c", "from harness.cli import main; main()")
+"""In a process of its own with the hash seed that runs are pinned to: where partitions are placed must be as the schedules say."""
 
 Fault = dict[str, Any]
 
@@ -34,6 +37,7 @@ def kill(selector: str, at_ms: int, duration_ms: int, step: str | None = None) -
     return fault | {"kind": "crash-at", "params": {"step": step}}
 
 
+SEEDS = 6
 UNDISTURBED = {"eos.stall.probability": 0, "eos.crash.probability": 0}
 """The schedule does the breaking."""
 BY_THE_GROUP = UNDISTURBED | {"eos.assignment": "subscribe", "session.timeout.ms": 3000}
@@ -51,6 +55,7 @@ class Case(NamedTuple):
     settings: Mapping[str, Any] = MappingProxyType({})
     time_limit_s: int = 20
     rate: int = 40
+    nodes: int = 3
 
 
 CASES = [
@@ -89,6 +94,22 @@ CASES = [
         time_limit_s=22,
         rate=400,
     ),
+    # b3 leads output/3 and dies with a marker that b5, next in its ISR and cut off from it, has never seen. None
+    # of the two keeps the transaction log, so that the coordinator can note that all is done: the next transaction
+    # of the producer decides on these records too.
+    Case(
+        "marker-acked-before-replicated",
+        {"torn-txn", "lost-write"},
+        "eos",
+        [
+            cut("b5", 5_000, 7_000, shape="peers", step="group.transactional_offsets.pending"),
+            kill("b3", 6_500, 8_000),
+        ],
+        UNDISTURBED | {"eos.pipelines": 1, "eos.abort.probability": 0.5},
+        time_limit_s=24,
+        rate=300,
+        nodes=5,
+    ),
     Case(
         "txn-offset-commit-not-group-fenced",
         {"eos-duplicate"},
@@ -100,21 +121,28 @@ CASES = [
 ]
 
 
-def named(case: Case, bug: str | None, folder: Path) -> set[str]:
+def named(case: Case, bug: str | None, seed: int, folder: Path) -> set[str]:
     schedule = folder / "schedule.json"
     schedule.write_text(json.dumps({"faults": case.faults}))
     words = ["test", "--workload", case.workload, "--schedule", str(schedule), "--json"]
-    words += ["--time-limit", str(case.time_limit_s), "--rate", str(case.rate), "--out", str(folder / "runs")]
+    words += ["--nodes", str(case.nodes), "--rate", str(case.rate), "--time-limit", str(case.time_limit_s)]
+    words += ["--seed", str(seed), "--out", str(folder / "runs")]
     for key, value in case.settings.items():
         words += ["--set", f"{key}={value}"]
     if bug is not None:
         words += ["--bug", bug]
-    run = CliRunner().invoke(chaos, words)
-    assert run.exit_code in (0, 1), run.output
+    pinned = {**os.environ, "PYTHONHASHSEED": "0"}
+    run = subprocess.run([*CHAOS, *words], env=pinned, capture_output=True, text=True, check=False)
+    assert run.returncode in (0, 1), run.stderr
     return {anomaly["name"] for anomaly in json.loads(run.stdout)["runs"][0]["anomalies"]}
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.bug for case in CASES])
 def test_the_mistake_is_named_and_its_absence_is_silent(case: Case, tmp_path: Path) -> None:
-    assert named(case, case.bug, tmp_path) >= case.expected
-    assert not named(case, None, tmp_path) & case.expected
+    """What is under way when the schedule strikes differs from seed to seed: a few are tried."""
+    for seed in range(SEEDS):
+        found = named(case, case.bug, seed, tmp_path)
+        assert not named(case, None, seed, tmp_path)
+        if found >= case.expected:
+            return
+    raise AssertionError(f"{case.bug} was not named {case.expected} in {SEEDS} seeds")
