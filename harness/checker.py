@@ -25,6 +25,9 @@ class CheckContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checker(Protocol):
+    """A checker of histories too big for one object an event may also have `read(path, context) -> History`, a
+    loader of its own: `chaos check FILE` uses it where that checker judges alone."""
+
     description: str
     anomalies: Mapping[str, str]
     """Every anomaly it can name -> its definition."""

@@ -13,7 +13,6 @@ from harness.campaign import RunLine, grouped, summarise
 from harness.checker import CheckContext
 from harness.cli import options
 from harness.cli.verdict import check_expected, exit_code, expectation, print_outcome, to_json
-from harness.columns import read_columns
 from harness.errors import UserError, unknown_name
 from harness.execute import Outcome, judge_run
 from harness.history import History
@@ -121,15 +120,13 @@ def _checkers_of(model: str | None) -> tuple[str, ...]:
 
 
 def _read(path: Path, checkers: tuple[str, ...], context: CheckContext) -> History:
-    """A bare history, as columns where the checkers need no more than these."""
+    """A bare history, in the form of its own that a single checker may have for big ones (`read`)."""
     if edn.is_edn(path):
         return store.read_run_history(path)
     loaded = [registry.load("checkers", name) for name in checkers]
     if len(loaded) == 1 and hasattr(loaded[0], "read"):
         history: History = loaded[0].read(path, context)
         return history
-    if loaded and all(getattr(checker, "columnar", False) for checker in loaded):
-        return read_columns(path)
     return store.read_run_history(path)
 
 
