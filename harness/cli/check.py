@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from harness import edn, registry, store
-from harness.campaign import RunLine, grouped, summarise
+from harness.campaign import RunLine, line, summarise
 from harness.checker import CheckContext
 from harness.cli import options
 from harness.cli.verdict import check_expected, exit_code, expectation, print_outcome, to_json
@@ -200,15 +200,6 @@ def _typed(settings: dict[str, str]) -> dict[str, object]:
 
 
 def _line(outcome: Outcome, what: Path) -> RunLine:
-    result = outcome.result
-    return RunLine(
-        seed=outcome.spec.seed,
-        verdict=result.verdict,
-        reason=result.reason,
-        anomalies=grouped(result.anomalies),
-        ops=result.ops,
-        situations=result.situations,
-        sim_seconds=result.sim_seconds,
-        wall_seconds=result.wall_seconds,
-        dir=str(outcome.folder or what),
-    )
+    """As of a run, but nothing was interrupted now, and a bare history stands for its folder."""
+    told = line(outcome)
+    return msgspec.structs.replace(told, dir=told.dir or str(what), interrupted=False)
