@@ -10,8 +10,8 @@ from kio.schema.errors import ErrorCode
 
 from systems.broker import messages
 from systems.broker.context import Broker
+from systems.broker.in_sync import InSync
 from systems.broker.isr import Isr
-from systems.broker.leader import Leader
 
 ALTER_PARTITION = 56
 VERSION = 3
@@ -40,10 +40,10 @@ class IsrProposals:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._waiting: dict[str, tuple[Leader, Isr]] = {}
+        self._waiting: dict[str, tuple[InSync, Isr]] = {}
         self._wake = asyncio.Event()
 
-    def propose(self, leader: Leader) -> None:
+    def propose(self, leader: InSync) -> None:
         """Sends the leader's pending ISR until there is a definite answer or the epoch is over."""
         self._waiting[leader.name] = (leader, leader.isr)
         self._wake.set()
@@ -56,12 +56,12 @@ class IsrProposals:
                 if not await self._send(batch):
                     await asyncio.sleep(RETRY_S)
 
-    def _take(self) -> list[tuple[Leader, Isr]]:
+    def _take(self) -> list[tuple[InSync, Isr]]:
         """What is still worth sending."""
         waiting, self._waiting = self._waiting, {}
         return [(leader, isr) for leader, isr in waiting.values() if leader.active and leader.isr == isr]
 
-    async def _send(self, batch: list[tuple[Leader, Isr]]) -> bool:
+    async def _send(self, batch: list[tuple[InSync, Isr]]) -> bool:
         epoch = self._broker.epoch
         try:
             response = await self._broker.call_controller(self._request(batch, epoch), timeout_ms=TIMEOUT_MS)
@@ -91,11 +91,11 @@ class IsrProposals:
                 self._again([(leader, isr)])
         return complete
 
-    def _again(self, batch: list[tuple[Leader, Isr]]) -> None:
+    def _again(self, batch: list[tuple[InSync, Isr]]) -> None:
         for leader, isr in batch:
             self._waiting.setdefault(leader.name, (leader, isr))
 
-    def _request(self, batch: list[tuple[Leader, Isr]], epoch: int) -> Any:
+    def _request(self, batch: list[tuple[InSync, Isr]], epoch: int) -> Any:
         topics: dict[bytes, list[dict[str, Any]]] = {}
         for leader, isr in batch:
             members = isr.pending or isr.committed

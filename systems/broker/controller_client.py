@@ -8,7 +8,7 @@ from typing import Any, Final
 from kio.schema.errors import ErrorCode
 
 from harness.node import NodeEnvironment
-from systems.broker.wire import Channel
+from systems.broker.channel import Channel
 
 _ATTEMPT_MS: Final = 1500
 _BACKOFF_S: Final = 0.1

@@ -8,7 +8,7 @@ import msgspec
 from kio.schema.metadata.v12.request import MetadataRequest
 
 from harness.cluster import Cluster
-from systems.broker.wire import Channel
+from systems.broker.channel import Channel
 
 PROBE_HOST = "health-probe"
 TIMEOUT_MS = 1000

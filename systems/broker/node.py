@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.node import NodeEnvironment
 from systems.broker.alter_partition import IsrProposals
+from systems.broker.channel import Channel
 from systems.broker.context import Handler, RequestContext, Service
 from systems.broker.controller.node import run_controller
 from systems.broker.coordinators import coordinator_services
@@ -22,7 +23,7 @@ from systems.broker.requests.fetch import Fetch
 from systems.broker.requests.list_offsets import ListOffsets
 from systems.broker.requests.metadata import Metadata
 from systems.broker.requests.produce import Produce
-from systems.broker.wire import Channel, Server, serve
+from systems.broker.server import Server, serve
 
 
 async def run_broker_node(env: NodeEnvironment) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from harness.node import NodeEnvironment
 from systems.broker.controller.events import broker_name
 from systems.broker.follower import Follower
+from systems.broker.in_sync import InSync
 from systems.broker.leader import Leader
 from systems.broker.log.log import Log
 from systems.broker.metadata import BrokerState, PartitionState
@@ -24,7 +25,7 @@ class Surroundings(Protocol):
         """What this broker's metadata knows of another one."""
         ...
 
-    def propose_isr(self, leader: Leader) -> None:
+    def propose_isr(self, leader: InSync) -> None:
         """Takes the leader's pending ISR to the controller."""
         ...
 

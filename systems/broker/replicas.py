@@ -11,6 +11,7 @@ from kio.schema.errors import ErrorCode
 from harness.node import NodeEnvironment
 from systems.broker.alter_partition import IsrProposals
 from systems.broker.context import Broker, KafkaError, LeaderPartition
+from systems.broker.in_sync import InSync
 from systems.broker.leader import Leader
 from systems.broker.metadata import BrokerState, MetadataImage
 from systems.broker.partition import Partition
@@ -49,7 +50,7 @@ class ReplicaManager:
     def registration(self, broker_id: int) -> BrokerState | None:
         return self._broker.image.brokers.get(broker_id)
 
-    def propose_isr(self, leader: Leader) -> None:
+    def propose_isr(self, leader: InSync) -> None:
         self._proposals.propose(leader)
 
     # ── looking up ───────────────────────────────────────────────────────────────────────────────────

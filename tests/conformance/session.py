@@ -17,8 +17,8 @@ from typing import Any
 from kio.schema.errors import ErrorCode
 
 from harness.node import Address
+from systems.broker.channel import Channel
 from systems.broker.messages import request
-from systems.broker.wire import Channel
 
 from . import batches
 

@@ -18,7 +18,7 @@ from systems.broker.controller.registration import Registration
 from systems.broker.controller.topics import Topics
 from systems.broker.metadata import ELR_FEATURE, TRANSACTION_FEATURE, FeatureLevel, Record
 from systems.broker.replica_logs import ReplicaLogs, codec
-from systems.broker.wire import Server
+from systems.broker.server import Server
 from systems.raft.core import RaftConfig
 from systems.raft.node import RaftNode
 from systems.rpc import Link, ServerConnection

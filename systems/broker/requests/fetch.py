@@ -11,7 +11,8 @@ from kio.schema.errors import ErrorCode
 
 from systems.broker import messages
 from systems.broker.context import Broker, Handler, KafkaError, RequestContext
-from systems.broker.leader import Fetched, Leader
+from systems.broker.fetching import Fetched
+from systems.broker.leader import Leader
 from systems.broker.replicas import ReplicaManager
 from systems.broker.requests import fetch_encoding
 from systems.broker.requests.fetch_encoding import FETCH, TOPIC_IDS_VERSION

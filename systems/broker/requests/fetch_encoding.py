@@ -9,9 +9,9 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from systems.broker.fetching import Fetched
 from systems.broker.follower import FetchPosition
 from systems.broker.kio_writing import unsigned_varint
-from systems.broker.leader import Fetched
 from systems.broker.wire import Encoded
 
 FETCH: Final = 1

@@ -13,8 +13,8 @@ from systems.broker.context import Appended, Broker, Handler, KafkaError, Reques
 from systems.broker.leader import Leader
 from systems.broker.log.batch import CorruptBatch, parse
 from systems.broker.replicas import ReplicaManager
+from systems.broker.server import CloseConnection
 from systems.broker.transactions.verification import verify
-from systems.broker.wire import CloseConnection
 
 PRODUCE = 0
 VERSIONS = range(3, 13)

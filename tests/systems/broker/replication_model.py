@@ -19,6 +19,7 @@ from systems.broker.context import KafkaError
 from systems.broker.controller.alter_partition import validate
 from systems.broker.controller.elections import Rules, change_partition, drop_unclean, fence, unfence
 from systems.broker.controller.recovery import Recovery
+from systems.broker.in_sync import InSync
 from systems.broker.isr import Isr
 from systems.broker.leader import Leader
 from systems.broker.log.batch import split
@@ -88,7 +89,7 @@ class Node:
     def registration(self, broker_id: int) -> BrokerState | None:
         return self.image.brokers.get(broker_id)
 
-    def propose_isr(self, leader: Leader) -> None:
+    def propose_isr(self, leader: InSync) -> None:
         self.world.on_proposal(self, leader, leader.isr)
 
     @property

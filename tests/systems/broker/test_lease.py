@@ -12,11 +12,11 @@ from kio.schema.errors import ErrorCode
 
 from harness.clusters.sim import SimCluster
 from systems.broker import messages
+from systems.broker.channel import Channel
 from systems.broker.controller import heartbeats
 from systems.broker.controller.metadata_log import MetadataLog
 from systems.broker.lease import Lease
 from systems.broker.metadata import MetadataImage
-from systems.broker.wire import Channel
 from tests.systems.broker.controller.quorum import (
     ControlPlane,
     active_controller,

@@ -13,17 +13,10 @@ from kio.schema.errors import ErrorCode
 
 from harness.node import Address
 from systems.broker import messages
+from systems.broker.channel import Channel
 from systems.broker.context import RequestContext
-from systems.broker.wire import (
-    Channel,
-    CloseConnection,
-    Frames,
-    Server,
-    WireError,
-    decode_request,
-    encode_request,
-    serve,
-)
+from systems.broker.server import CloseConnection, Server, serve
+from systems.broker.wire import Frames, WireError, decode_request, encode_request
 
 HEARTBEAT = 12
 

@@ -14,8 +14,8 @@ from kio.serial import entity_writer
 from kio.static.constants import EntityType
 
 from systems.broker import messages
+from systems.broker.fetching import Fetched
 from systems.broker.follower import FetchPosition
-from systems.broker.leader import Fetched
 from systems.broker.log.leader_epochs import EpochEnd
 from systems.broker.producer_state import AbortedTransaction
 from systems.broker.requests import fetch_encoding

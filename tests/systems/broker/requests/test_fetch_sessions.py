@@ -15,6 +15,7 @@ from kio.schema.errors import ErrorCode
 
 from systems.broker.context import KafkaError, RequestContext
 from systems.broker.follower import FetchPosition
+from systems.broker.in_sync import InSync
 from systems.broker.isr import Isr
 from systems.broker.leader import Leader
 from systems.broker.metadata import BrokerState, PartitionState
@@ -62,7 +63,7 @@ class Broker:
     def registration(self, broker_id: int) -> BrokerState | None:
         return self.brokers.get(broker_id)
 
-    def propose_isr(self, leader: Leader) -> None:
+    def propose_isr(self, leader: InSync) -> None:
         self.proposals.append((leader.index, leader.isr))
 
     def topic_name(self, topic_id: bytes) -> str:

@@ -1,0 +1,193 @@
+"""The answering side of the Kafka protocol: listens, and answers each connection's requests in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from kio.index import load_request_schema
+
+from harness.node import Address
+from systems.broker.context import Handler, RequestContext
+from systems.broker.wire import Frames, Request, WireError, decode_body, decode_header, encode_response
+
+log = logging.getLogger(__name__)
+
+API_VERSIONS = 18
+MAX_WAITING_FRAMES = 16
+"""Requests of one connection that are read ahead of the one being answered."""
+
+Handlers = Mapping[int, tuple[range, Handler]]
+
+
+class CloseConnection(Exception):
+    """Raised by a handler where the protocol's answer is to hang up."""
+
+
+class _Connection(asyncio.Protocol):
+    """Server side of one connection. As in Kafka, requests are carried out and answered one after the
+    other; what was received before the peer hung up is still carried out."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._frames = Frames()
+        self._waiting: deque[bytes] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._reading = True
+        self._lost = False
+        self._transport: asyncio.Transport
+        self._peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        name = transport.get_extra_info("peername")
+        self._peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+        task = asyncio.get_running_loop().create_task(self._answer_in_order())
+        self._server.connections[self] = task
+        task.add_done_callback(lambda _: self._server.connections.pop(self, None))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._waiting.extend(self._frames.feed(data))
+        except WireError as error:
+            log.warning("%s: closing the connection of %s: %s", self._server.name, self._peer, error)
+            self._transport.abort()
+            return
+        if len(self._waiting) > MAX_WAITING_FRAMES and self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+        self._notify()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._notify()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _answer_in_order(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._waiting:
+                if not await self._answer(self._waiting.popleft()):
+                    self._waiting.clear()
+                    self._transport.close()
+                    return
+                if not self._reading and not self._waiting and not self._lost:
+                    self._reading = True
+                    self._transport.resume_reading()
+            if self._lost:
+                return
+            self._wake = loop.create_future()
+            await self._wake
+
+    async def _answer(self, frame: bytes) -> bool:
+        """Carries out one request; False where the connection must be closed."""
+        try:
+            request, handler = self._server.dispatch(frame)
+        except WireError as error:
+            log.warning("%s: closing the connection of %s: %s", self._server.name, self._peer, error)
+            return False
+        context = RequestContext(
+            request.api_key, request.version, request.correlation_id, request.client_id, self._peer
+        )
+        try:
+            response = await handler(context, request.payload)
+        except CloseConnection:
+            return False
+        except Exception as error:
+            log.exception(
+                "%s: API %d version %d of %s failed",
+                self._server.name,
+                request.api_key,
+                request.version,
+                self._peer,
+            )
+            self._server.on_error(context, error)
+            return False
+        if response is None or self._lost:
+            return True
+        self._transport.write(encode_response(response, request.correlation_id))
+        if self._writable is not None:
+            await self._writable
+        return True
+
+
+class Server:
+    """Listens and answers from a table of handlers; made by `serve`."""
+
+    def __init__(
+        self, name: str, handlers: Handlers, on_error: Callable[[RequestContext, Exception], None]
+    ) -> None:
+        self.name = name
+        self.on_error = on_error
+        self.connections: dict[_Connection, asyncio.Task[None]] = {}
+        self._handlers = handlers
+        self._listener: asyncio.AbstractServer | None = None
+
+    async def start(self, address: Address) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            self.connection, address.host, address.port, reuse_address=True
+        )
+
+    def connection(self) -> asyncio.Protocol:
+        """The protocol of one accepted connection, for a port that serves other protocols too."""
+        return _Connection(self)
+
+    async def close(self) -> None:
+        """Stops listening and drops every connection."""
+        if self._listener is not None:
+            self._listener.close()
+        for connection, task in list(self.connections.items()):
+            connection.close()
+            task.cancel()
+        await asyncio.gather(*self.connections.values(), return_exceptions=True)
+
+    def dispatch(self, frame: bytes) -> tuple[Request, Handler]:
+        """Raises `WireError` for what no handler can take."""
+        header = decode_header(frame)
+        api_key, version, correlation_id, client_id, _ = header
+        entry = self._handlers.get(api_key)
+        if entry is None:
+            raise WireError(f"API {api_key} version {version} is not served here")
+        versions, handler = entry
+        if version not in versions:
+            if api_key != API_VERSIONS:
+                raise WireError(f"API {api_key} version {version} is not served here")
+            # A client newer than we are learns what we speak: always answered, in version 0, whatever
+            # the body was. The handler sees the version that was asked for and reports the error.
+            empty = load_request_schema(API_VERSIONS, 0)()
+            return Request(api_key, version, correlation_id, client_id, empty), handler
+        return decode_body(frame, header), handler
+
+
+async def serve(
+    name: str,
+    address: Address,
+    handlers: Handlers,
+    *,
+    on_error: Callable[[RequestContext, Exception], None] = lambda context, error: None,
+) -> Server:
+    """Binds `address` and answers requests until closed. `name` is for the log; `on_error` hears of a
+    handler that raised (a bug of the broker: the connection is closed, the broker lives on)."""
+    server = Server(name, handlers, on_error)
+    await server.start(address)
+    return server
