@@ -81,10 +81,6 @@ class LeaderPartition(Protocol):
         """Whole record batches (v2) from the local log, in order: for a coordinator's replay."""
         ...
 
-    def last_record_offset_of(self, producer_id: int) -> int | None:
-        """First offset of that producer's open transaction here, None if there is none."""
-        ...
-
 
 class Replicas(Protocol):
     """This broker's partitions."""

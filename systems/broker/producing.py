@@ -201,9 +201,6 @@ class Producing(InSync):
         entry = self._log.producers.entry(header.producer_id)
         return entry is None or entry.open_since < 0 or entry.epoch != header.producer_epoch
 
-    def last_record_offset_of(self, producer_id: int) -> int | None:
-        return self._log.producers.open_since(producer_id)
-
 
 def _expire(replicated: asyncio.Future[None]) -> None:
     if not replicated.done():

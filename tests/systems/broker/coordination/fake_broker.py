@@ -96,9 +96,6 @@ class FakePartition:
             if start_offset <= base < end_offset:
                 yield batch
 
-    def last_record_offset_of(self, producer_id: int) -> int | None:
-        return None
-
     def _check_leads(self, epoch: int | None) -> None:
         if not self.leads or (epoch is not None and epoch != self.leader_epoch):
             raise KafkaError(ErrorCode.not_leader_or_follower)
