@@ -122,3 +122,87 @@ class Log(Protocol):
         ...
 
     async def partitions(self, topic: str) -> int: ...
+
+
+# ── keys and values ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Read(NamedTuple):
+    """What a key holds. `value` is None where it holds nothing; `version` is the store's own word for it, a
+    number or a list of numbers that grows with every overwrite, where it has one."""
+
+    value: Any
+    version: Any = None
+
+
+class KeyValue(Protocol):
+    """Capability `key-value`: registers. Values are JSON (strings, numbers, lists)."""
+
+    async def get(self, key: str) -> Read: ...
+    async def put(self, key: str, value: Any) -> Any:
+        """Returns the version that the store gave it, or None where it says none."""
+        ...
+
+    async def delete(self, key: str) -> None: ...
+    async def compare_and_set(self, key: str, old: Any, new: Any) -> bool:
+        """Whether the key held `old` (None: nothing) and now holds `new`. Capability `compare-and-set`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Counters(Protocol):
+    """Capability `counters`: the store adds, the client does not read before it."""
+
+    async def add(self, key: str, delta: int) -> None: ...
+    async def value(self, key: str) -> int: ...
+    async def close(self) -> None: ...
+
+
+class Sets(Protocol):
+    """Capability `sets`: the store keeps sets of strings and merges them itself."""
+
+    async def add(self, key: str, element: str) -> None: ...
+    async def remove(self, key: str, element: str) -> None: ...
+    async def members(self, key: str) -> list[str]:
+        """Sorted."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Concurrent(NamedTuple):
+    """Siblings of a key and the causal context that a put which has seen them passes back."""
+
+    values: list[Any]
+    context: bytes | None
+
+
+class Siblings(Protocol):
+    """Capability `siblings`: concurrent values are all kept, and the client merges."""
+
+    async def get(self, key: str) -> Concurrent: ...
+    async def put(self, key: str, value: Any, context: bytes | None) -> Concurrent | None:
+        """None for `context` is a blind put. Returns what the key holds after it, where the store says so."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Rows(Protocol):
+    """Capability `rows`: several columns under one key, written together."""
+
+    async def write(self, key: str, columns: Mapping[str, Any]) -> None: ...
+    async def read(self, key: str) -> Mapping[str, Any] | None: ...
+    async def close(self) -> None: ...
+
+
+class Replicas(Protocol):
+    """Capability `replicas`: a white-box look at what each node itself holds."""
+
+    async def replicas(self, key: str) -> dict[str, Any]:
+        """Node -> what it holds of the key (null: nothing), for the nodes that should hold it. Raises
+        `OSError` where one of them cannot be asked."""
+        ...
+
+    async def close(self) -> None: ...
