@@ -7,7 +7,7 @@ no effect; `Fenced` where the system refused this client for good; anything else
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class DefiniteFailure(Exception):
