@@ -18,12 +18,15 @@ from typing import Any
 
 import msgspec
 
+from harness.determinism import HASH_SEED
 from harness.errors import UserError
 from harness.execute import Outcome, execute
 from harness.results import Anomaly, Verdict
 from harness.spec import Spec
 
 RUNS_PER_PROCESS = 20
+
+After = Callable[[Outcome], tuple[str, ...]]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -112,47 +115,93 @@ def run_seeds(
     *,
     root: Path | None,
     cores: int | None = None,
-    after: Callable[[Outcome], tuple[str, ...]] | None = None,
+    after: After | None = None,
 ) -> Iterator[RunLine]:
-    """Yields each run when it is done. `after` is called with it in the worker process (so it must be a
-    function of a module) and says what failed once the verdict was safe. Ctrl-C ends the runs that are under way early (they are judged and
-    yielded) and starts no more. Raises `UserError` as `execute` does; finished runs keep their folders."""
-    cores = cores or os.cpu_count() or 1
-    left = iter(seeds)
-    # Not fork: a child must not inherit the parent's loops, patches and open files.
-    processes = get_context("spawn")
-    stop = processes.Event()
-    pool = ProcessPoolExecutor(
-        cores,
-        mp_context=processes,
-        max_tasks_per_child=RUNS_PER_PROCESS,
-        initializer=_begin,
-        initargs=(stop,),
-    )
-    waiting: set[Future[bytes | None]] = set()
-    try:
+    """`run_specs` of one spec under many seeds."""
+    specs = (msgspec.structs.replace(spec, seed=seed) for seed in seeds)
+    return (run for _, run in run_specs(specs, root=root, cores=cores, after=after))
+
+
+def run_specs(
+    specs: Iterable[Spec], *, root: Path | None, cores: int | None = None, after: After | None = None
+) -> Iterator[tuple[int, RunLine]]:
+    """Yields each run, with its position among the specs, when it is done. `after` is called with it in the
+    worker process (so it must be a function of a module) and says what failed once the verdict was safe. Ctrl-C
+    ends the runs that are under way early (they are judged and yielded) and starts no more. Raises `UserError`
+    as `execute` does; finished runs keep their folders."""
+    with Pool(cores) as pool:
+        left = enumerate(specs)
+        waiting: dict[Future[bytes | None], int] = {}
         while True:
-            while not stop.is_set() and len(waiting) < 2 * cores and (seed := next(left, None)) is not None:
-                asked = msgspec.structs.replace(spec, seed=seed)
-                waiting.add(pool.submit(_one, msgspec.json.encode(asked), root, after))
+            while not pool.stopping and len(waiting) < 2 * pool.cores and (asked := next(left, None)):
+                position, spec = asked
+                waiting[pool.submit(spec, root, after)] = position
             if not waiting:
                 return
             try:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             except KeyboardInterrupt:
-                stop.set()
-                waiting = {f for f in waiting if not f.cancel()}
+                pool.stop()
+                waiting = {future: at for future, at in waiting.items() if not future.cancel()}
                 continue
-            for told in [future.result() for future in done]:
-                if told is not None:
-                    yield msgspec.json.decode(told, type=RunLine)
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker process was killed (out of memory?): run fewer seeds at once with --cores, or look at the "
-            "newest run folder"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            for future in done:
+                position = waiting.pop(future)
+                run = pool.answer(future)
+                if run is not None:
+                    yield position, run
+
+
+class Pool:
+    """Worker processes that run specs. Raises `UserError` where one of them is killed."""
+
+    def __init__(self, cores: int | None = None) -> None:
+        self.cores = cores or os.cpu_count() or 1
+        # Those who do not come through the command line have not pinned it; their workers inherit it from here.
+        os.environ["PYTHONHASHSEED"] = HASH_SEED
+        # Not fork: a child must not inherit the parent's loops, patches and open files.
+        processes = get_context("spawn")
+        self._stop = processes.Event()
+        self._executor = ProcessPoolExecutor(
+            self.cores,
+            mp_context=processes,
+            max_tasks_per_child=RUNS_PER_PROCESS,
+            initializer=_begin,
+            initargs=(self._stop,),
+        )
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def stopping(self) -> bool:
+        return bool(self._stop.is_set())
+
+    def stop(self) -> None:
+        """No further run begins; those under way end as their own Ctrl-C lets them."""
+        self._stop.set()
+
+    def submit(self, spec: Spec, root: Path | None, after: After | None = None) -> Future[bytes | None]:
+        try:
+            return self._executor.submit(_one, msgspec.json.encode(spec), root, after)
+        except BrokenProcessPool:
+            raise _KILLED from None
+
+    def answer(self, future: Future[bytes | None]) -> RunLine | None:
+        """None for a run that did not begin. Waits where it is not done."""
+        try:
+            told = future.result()
+        except BrokenProcessPool:
+            raise _KILLED from None
+        return None if told is None else msgspec.json.decode(told, type=RunLine)
+
+
+_KILLED = UserError(
+    "a worker process was killed (out of memory?): run fewer seeds at once with --cores, or look at the "
+    "newest run folder"
+)
 
 
 _stop: Any = None
@@ -166,7 +215,7 @@ def _begin(stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _one(spec: bytes, root: Path | None, after: Callable[[Outcome], tuple[str, ...]] | None) -> bytes | None:
+def _one(spec: bytes, root: Path | None, after: After | None) -> bytes | None:
     if _stop.is_set():
         return None
     outcome = execute(msgspec.json.decode(spec, type=Spec), root=root)

@@ -129,6 +129,19 @@ class Limit(_Wrapper):
         return answer
 
 
+class Quiet(_Wrapper):
+    """At most `count` operations in all; then nothing happens, but it does not end."""
+
+    REST_MS = 1_000.0
+
+    def __init__(self, inner: Generator, count: int) -> None:
+        super().__init__(Limit(inner, count))
+
+    def next(self, context: Context) -> Invocation | Wait | None:
+        answer = self._inner.next(context)
+        return Wait(self.REST_MS) if answer is None else answer
+
+
 class TimeLimit(_Wrapper):
     """Nothing from `limit_ms` on."""
 

@@ -17,7 +17,7 @@ import msgspec
 from harness.cluster import Cluster
 from harness.errors import UserError
 from harness.faults import Injector
-from harness.generators import Generator
+from harness.generators import Generator, Quiet
 from harness.history import HistoryWriter
 from harness.node import NodeEvent
 from harness.plan import Plan
@@ -229,6 +229,8 @@ class Runner:
         generator = self._made(lambda: self._plan.workload.generator(test))
         if generator is None:
             return
+        if limit := test.config["ops.limit"]:
+            generator = Quiet(generator, limit)
         faults = asyncio.ensure_future(self._guarded("nemesis", injector.run()))
         deadline_ns = start_ns + self._plan.spec.time_limit_ms * 1_000_000
 

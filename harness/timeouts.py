@@ -1,4 +1,4 @@
-"""The settings of the harness itself: how long it waits for what."""
+"""The settings of the harness itself: how long it waits for what, and how much is done."""
 
 from __future__ import annotations
 
@@ -39,5 +39,12 @@ SETTINGS: tuple[Setting, ...] = (
         doc="How long reading everything back may take at the end",
         scope="harness",
         minimum=1,
+    ),
+    Setting(
+        name="ops.limit",
+        default=0,
+        doc="Operations of the main phase in all; the faults go on until the time limit. 0: as many as fit",
+        scope="harness",
+        minimum=0,
     ),
 )

@@ -1,0 +1,143 @@
+"""The search for the smallest case: rounds of passes until nothing gets smaller, or the budget is spent.
+
+Each candidate is a run in simulation. What a fault meets depends on the seed, so a candidate that no longer fails
+under its seed is tried under a few more before it is given up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+
+import msgspec
+
+from harness.campaign import Pool
+from harness.errors import UserError
+from harness.plan import resolve
+from harness.shrink.case import Case, Size, operations, shows
+from harness.shrink.passes import PASSES, Pass
+from harness.spec import Spec
+
+SEEDS = 4
+"""A candidate is tried under so many."""
+
+
+class Budget(msgspec.Struct, frozen=True):
+    runs: int = 600
+    seconds: float = 300.0
+
+
+class Shrunk(msgspec.Struct, kw_only=True):
+    """What came of it. `exhausted` says that the budget ended the search, not the lack of smaller cases."""
+
+    case: Case
+    before: Size
+    anomaly: str
+    runs: int
+    seconds: float
+    exhausted: bool
+
+    @property
+    def after(self) -> Size:
+        return self.case.size
+
+
+class Search:
+    """`tell` is called with each smaller case and the pass that found it."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        anomaly: str,
+        budget: Budget,
+        tell: Callable[[str, Case, int], None] = lambda name, case, runs: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool = pool
+        self._anomaly = anomaly
+        self._budget = budget
+        self._tell = tell
+        self._clock = clock
+        self._tried: set[bytes] = set()
+        self._runs = 0
+
+    def run(self, case: Case) -> Shrunk:
+        """Raises `UserError` where the case does not show its anomaly in the first place."""
+        started = self._clock()
+        before = case.size
+        again = self._first_failing(case, iter([case.spec]), started, bound=None)
+        if again is None:
+            raise UserError(
+                f"the run does not show '{self._anomaly}' again: it was recorded by another version of chaos, or "
+                "on a backend that is not the simulator; take its schedule.json and try `chaos test --schedule` "
+                "with --runs"
+            )
+        case = again
+        progress = True
+        while progress and not self._spent(started):
+            progress = False
+            for name, shorten in PASSES.items():
+                while (smaller := self._once(shorten, case, started)) is not None:
+                    case, progress = smaller, True
+                    self._tell(name, case, self._runs)
+        return Shrunk(
+            case=case,
+            before=before,
+            anomaly=self._anomaly,
+            runs=self._runs,
+            seconds=round(self._clock() - started, 1),
+            exhausted=self._spent(started),
+        )
+
+    def _once(self, shorten: Pass, case: Case, started: float) -> Case | None:
+        fresh = (spec for spec in shorten(case) if self._new(spec))
+        return self._first_failing(case, fresh, started, bound=case.size)
+
+    def _new(self, spec: Spec) -> bool:
+        """Not tried before, and something that can run at all."""
+        key = msgspec.json.encode(spec)
+        if key in self._tried:
+            return False
+        self._tried.add(key)
+        try:
+            resolve(spec)
+        except UserError:
+            return False
+        return True
+
+    def _first_failing(
+        self, case: Case, specs: Iterator[Spec], started: float, bound: Size | None
+    ) -> Case | None:
+        """The first in order, whichever run ends first: the answer does not depend on the machine."""
+        asked = _under_seeds(specs, case.spec.seed)
+        waiting: deque[tuple[Spec, Future[bytes | None]]] = deque()
+        try:
+            while True:
+                while len(waiting) < self._pool.cores and not self._spent(started):
+                    spec = next(asked, None)
+                    if spec is None:
+                        break
+                    waiting.append((spec, self._pool.submit(spec, None)))
+                    self._runs += 1
+                if not waiting:
+                    return None
+                spec, future = waiting.popleft()
+                run = self._pool.answer(future)
+                if run is not None and shows(run, self._anomaly):
+                    found = Case(spec, operations(run))
+                    if bound is None or found.size < bound:
+                        return found
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def _spent(self, started: float) -> bool:
+        return self._runs >= self._budget.runs or self._clock() - started >= self._budget.seconds
+
+
+def _under_seeds(specs: Iterator[Spec], first: int) -> Iterator[Spec]:
+    for spec in specs:
+        for seed in dict.fromkeys((first, *range(SEEDS - 1))):
+            yield msgspec.structs.replace(spec, seed=seed)
