@@ -161,6 +161,7 @@ class Pool:
         # Not fork: a child must not inherit the parent's loops, patches and open files.
         processes = get_context("spawn")
         self._stop = processes.Event()
+        self.broken = False
         self._executor = ProcessPoolExecutor(
             self.cores,
             mp_context=processes,
@@ -187,6 +188,7 @@ class Pool:
         try:
             return self._executor.submit(_one, msgspec.json.encode(spec), root, after)
         except BrokenProcessPool:
+            self.broken = True
             raise _KILLED from None
 
     def answer(self, future: Future[bytes | None]) -> RunLine | None:
@@ -194,6 +196,7 @@ class Pool:
         try:
             told = future.result()
         except BrokenProcessPool:
+            self.broken = True
             raise _KILLED from None
         return None if told is None else msgspec.json.decode(told, type=RunLine)
 

@@ -17,14 +17,14 @@ from harness.cli.progress import Progress
 from harness.cli.verdict import write_report
 from harness.errors import UserError, unknown_name
 from harness.execute import Outcome
-from harness.shrink.case import Case, shows
+from harness.shrink.case import Case, shows, with_settings
 from harness.shrink.search import Budget, Search, Shrunk
 from harness.shrink.test_file import file_name, test_file
 
 
 @click.command("shrink")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--anomaly", help="The one to keep.  [default: the first that the run reports]")
+@click.option("--anomaly", help="The one to keep.  [default: the worst that the run reports]")
 @click.option("--budget", default="5m", show_default=True, help="Stop after this time: 90s, 5m, …")
 @click.option(
     "--runs", type=click.IntRange(min=1), default=600, show_default=True, help="Or after this many."
@@ -56,10 +56,10 @@ def command(
         )
     found, operations = _recorded(folder)
     kept = _chosen(anomaly, found, run)
-    case = Case(
-        msgspec.structs.replace(spec, schedule=store.read_schedule(folder), nemesis="none", config={}),
-        operations,
-    )
+    # The client has a place of its own in the specification.
+    settings = {k: v for k, v in spec.settings.items() if k != "client"}
+    schedule = store.read_schedule(folder)
+    case = Case(with_settings(spec, schedule=schedule, nemesis="none", settings=settings), operations)
     progress = Progress()
     progress.on = progress.on and not as_json
 
@@ -104,7 +104,9 @@ def _chosen(asked: str | None, found: list[str], run: Path) -> str:
     if not found:
         raise UserError(f"{run}: its verdict names no anomaly: there is nothing to shrink")
     if asked is None:
-        return found[0]
+        from reports.witness import rank
+
+        return min(found, key=rank)
     if asked not in found:
         raise unknown_name("--anomaly", asked, found)
     return asked

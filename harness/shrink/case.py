@@ -50,7 +50,7 @@ class Case(msgspec.Struct, frozen=True):
             nodes=spec.nodes,
             time_ms=spec.time_limit_ms,
             fault_ms=sum(spec.time_limit_ms if f.duration_ms is None else f.duration_ms for f in faults),
-            details=len([k for k in spec.settings if k not in (OPS_LIMIT, "client")])
+            details=len([k for k in spec.settings if k != OPS_LIMIT])
             + len(spec.bugs)
             + sum(len(f.params) for f in faults),
         )

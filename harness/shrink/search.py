@@ -13,7 +13,7 @@ from concurrent.futures import Future
 
 import msgspec
 
-from harness.campaign import Pool
+from harness.campaign import Pool, RunLine
 from harness.errors import UserError
 from harness.plan import resolve
 from harness.shrink.case import Case, Size, operations, shows
@@ -124,7 +124,7 @@ class Search:
                 if not waiting:
                     return None
                 spec, future = waiting.popleft()
-                run = self._pool.answer(future)
+                run = self._answer(future)
                 if run is not None and shows(run, self._anomaly):
                     found = Case(spec, operations(run))
                     if bound is None or found.size < bound:
@@ -132,6 +132,15 @@ class Search:
         finally:
             for _, future in waiting:
                 future.cancel()
+
+    def _answer(self, future: Future[bytes | None]) -> RunLine | None:
+        """None where it could not even begin: a workload may need more than its declaration says."""
+        try:
+            return self._pool.answer(future)
+        except UserError:
+            if self._pool.broken:
+                raise
+            return None
 
     def _spent(self, started: float) -> bool:
         return self._runs >= self._budget.runs or self._clock() - started >= self._budget.seconds
