@@ -21,7 +21,7 @@ import msgspec
 from harness.determinism import HASH_SEED
 from harness.errors import UserError
 from harness.execute import Outcome, execute
-from harness.results import Anomaly, Verdict
+from harness.results import Anomaly, Result, Verdict
 from harness.spec import Spec
 
 RUNS_PER_PROCESS = 20
@@ -30,11 +30,23 @@ After = Callable[[Outcome], tuple[str, ...]]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """All anomalies of one name in a run; `summary` is the first one's sentence."""
+    """All anomalies of one name in a run; `summary` is the first one's sentence, `affected` the records (or
+    whatever they concern) of all of them."""
 
     name: str
     count: int
     summary: str
+    affected: int = 0
+
+
+class Measures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run says in numbers, of its operations that change something; None where it had none of them."""
+
+    acknowledged: int | None = None
+    available: float | None = None
+    """Share of the completed ones that were `ok`."""
+    p50_ms: float | None = None
+    p99_ms: float | None = None
 
 
 class RunLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +61,7 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True):
     sim_seconds: float
     wall_seconds: float
     dir: str | None
+    measures: Measures = Measures()
     interrupted: bool = False
     cleanup: tuple[str, ...] = ()
 
@@ -73,6 +86,7 @@ def line(outcome: Outcome) -> RunLine:
         sim_seconds=result.sim_seconds,
         wall_seconds=result.wall_seconds,
         dir=None if outcome.folder is None else str(outcome.folder),
+        measures=measures(result.results),
         interrupted=result.interrupted,
         cleanup=outcome.cleanup,
     )
@@ -82,7 +96,38 @@ def grouped(anomalies: Iterable[Anomaly]) -> tuple[Finding, ...]:
     by_name: dict[str, list[Anomaly]] = {}
     for anomaly in anomalies:
         by_name.setdefault(anomaly.name, []).append(anomaly)
-    return tuple(Finding(name, len(found), found[0].summary) for name, found in by_name.items())
+    return tuple(
+        Finding(name, len(found), found[0].summary, sum(a.affected for a in found))
+        for name, found in by_name.items()
+    )
+
+
+LOOKING = frozenset({"poll", "read", "get", "end-offset", "committed", "replicas"})
+"""Operations that change nothing; those of the final phase begin with `final-`."""
+
+
+def measures(results: Iterable[Result]) -> Measures:
+    """From what the checkers measured."""
+    results = tuple(results)
+    told = [r.measures.get("acknowledged") for r in results]
+    acknowledged = next((number for number in told if isinstance(number, int)), None)
+    kinds = [
+        measured
+        for r in results
+        if r.checker == "availability"
+        for f, measured in r.measures.items()
+        if f not in LOOKING and not f.startswith("final-") and isinstance(measured, dict) and "ok" in measured
+    ]
+    ok = sum(kind["ok"] for kind in kinds)
+    completed = ok + sum(kind["fail"] + kind["info"] for kind in kinds)
+    heaviest = max(kinds, key=lambda kind: kind["ok"], default={})
+    latency = heaviest.get("latency_ms") or {}
+    return Measures(
+        acknowledged=acknowledged,
+        available=round(ok / completed, 4) if completed else None,
+        p50_ms=latency.get("p50"),
+        p99_ms=latency.get("p99"),
+    )
 
 
 def summarise(runs: Iterable[RunLine]) -> Summary:

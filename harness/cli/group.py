@@ -18,6 +18,7 @@ COMMANDS = {
     "test": "run a workload under faults and judge it",
     "check": "judge a recorded history again",
     "report": "write and open the HTML report of a run",
+    "sweep": "many configurations under many nemeses: which of them lose data",
     "shrink": "make a failing run small, and write a pytest file of it",
     "replay": "run a recorded test again and compare byte for byte",
     "list": "systems, workloads, nemeses, checkers and backends",
