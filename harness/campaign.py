@@ -62,6 +62,7 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True):
     wall_seconds: float
     dir: str | None
     measures: Measures = Measures()
+    history_digest: str | None = None
     interrupted: bool = False
     cleanup: tuple[str, ...] = ()
 
@@ -87,6 +88,7 @@ def line(outcome: Outcome) -> RunLine:
         wall_seconds=result.wall_seconds,
         dir=None if outcome.folder is None else str(outcome.folder),
         measures=measures(result.results),
+        history_digest=result.history_digest,
         interrupted=result.interrupted,
         cleanup=outcome.cleanup,
     )

@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "judge a recorded history again",
     "report": "write and open the HTML report of a run",
     "sweep": "many configurations under many nemeses: which of them lose data",
+    "ci": "the suite of chaos.toml as a gate: exit code, JUnit, summary, corpus",
     "shrink": "make a failing run small, and write a pytest file of it",
     "replay": "run a recorded test again and compare byte for byte",
     "list": "systems, workloads, nemeses, checkers and backends",
