@@ -34,7 +34,8 @@ def junit(answers: Answers) -> bytes:
         suite.add_testcase(case)
     xml = JUnitXml("chaos")
     xml.add_testsuite(suite)
-    return bytes(xml.tostring())
+    tostring: Any = xml.tostring
+    return bytes(tostring())
 
 
 def markdown(answers: Answers, seconds: float) -> str:
