@@ -92,8 +92,16 @@ def _shown(cell: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         **cell,
         "level": level,
         "anomalies": [(name, count, links.get(name)) for name, count in _ranked(cell["found"])],
+        "p50": _time(cell["p50_ms"]),
+        "p99": _time(cell["p99_ms"]),
         "unknowns": cell["verdicts"].get("unknown", 0),
     }
+
+
+def _time(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "–"
+    return f"{milliseconds:.3g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
 def _link(run: str | None, folder: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from harness.results import Verdict
-from harness.sweep.matrix import Matrix
+from harness.sweep.matrix import Matrix, Row
 from harness.sweep.predictions import disagreements, parse
 
 LOSSES = ("lost-write", "eos-loss", "lost-element", "consume-lost")
@@ -62,21 +62,24 @@ def cells(matrix: Matrix, lines: Iterable[Mapping[str, Any]]) -> list[Cell]:
         by_cell.setdefault((line["row"], line["nemesis"]), []).append(line)
     known = _named(matrix)
     return [
-        _cell(row.name, nemesis, by_cell.get((row.name, nemesis), []), row.predict.get(nemesis), known)
+        _cell(matrix, row, nemesis, by_cell.get((row.name, nemesis), []), known)
         for row in matrix.rows
         for nemesis in matrix.nemeses
     ]
 
 
 def _cell(
-    row: str, nemesis: str, runs: list[Mapping[str, Any]], predicted: str | None, known: frozenset[str]
+    matrix: Matrix, row: Row, nemesis: str, runs: list[Mapping[str, Any]], known: frozenset[str]
 ) -> Cell:
+    predicted = row.predict.get(nemesis)
     found: Counter[str] = Counter()
     for run in runs:
         found.update(set(run["anomalies"]))
-    wrong = disagreements(parse(predicted, known), found, len(runs)) if predicted and runs else []
+    wrong: list[str] = []
+    if predicted and runs:
+        wrong = disagreements(parse(predicted, known), found, len(runs), matrix.corollaries)
     return Cell(
-        row=row,
+        row=row.name,
         nemesis=nemesis,
         runs=len(runs),
         verdicts=dict(sorted(Counter(str(run["verdict"]) for run in runs).items())),

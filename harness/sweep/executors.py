@@ -83,7 +83,7 @@ class Dask:
     def run(self, asked: Iterable[tuple[Place, Spec]], root: Path) -> Iterator[tuple[Place, RunLine]]:
         left = iter(asked)
         waiting: dict[Any, list[Place]] = {}
-        finished = self._dask.as_completed()
+        finished = self._dask.as_completed(loop=self._client.loop)
 
         def submit() -> None:
             chunk = list(islice(left, RUNS_A_TASK))

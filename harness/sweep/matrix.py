@@ -47,6 +47,8 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rate: float = 0.0
     time_limit_ms: int = 60_000
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    corollaries: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """Anomaly -> those that may come with it wherever it was predicted."""
     first_seed: int = 0
     seeds: int = 10
     version: int = FORMAT_VERSION
@@ -93,6 +95,9 @@ def check(matrix: Matrix) -> None:
         if names.count(name) > 1:
             raise UserError(f"matrix '{matrix.name}': two rows are called '{name}'")
     known = _anomalies()
+    for name in {**matrix.corollaries, **dict.fromkeys(itertools.chain(*matrix.corollaries.values()))}:
+        if name not in known:
+            raise unknown_name("anomaly", name, known)
     for row in matrix.rows:
         for nemesis, text in row.predict.items():
             if nemesis not in matrix.nemeses:

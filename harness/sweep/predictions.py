@@ -9,7 +9,7 @@ must lost-write; may duplicate       both parts hold; whatever is not named must
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -51,12 +51,26 @@ def parse(text: str, known: Iterable[str]) -> Prediction:
     return Prediction(tuple(must), tuple(may))
 
 
-def disagreements(prediction: Prediction, found: Iterable[str], runs: int) -> list[str]:
-    """Sentences; empty where it agrees."""
+def disagreements(
+    prediction: Prediction,
+    found: Iterable[str],
+    runs: int,
+    corollaries: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
+    """Sentences; empty where it agrees. `corollaries`: what is no surprise where something else was predicted
+    and found (an offset that an acknowledged record has lost is given to another one)."""
     names = frozenset(found)
+    follow = {
+        name
+        for cause, names_of in (corollaries or {}).items()
+        if cause in names & prediction.named
+        for name in names_of
+    }
     told = [
         f"{'/'.join(group)} was predicted and not found in {runs} runs"
         for group in prediction.must
         if not names.intersection(group)
     ]
-    return told + [f"{name} was found and not predicted" for name in sorted(names - prediction.named)]
+    return told + [
+        f"{name} was found and not predicted" for name in sorted(names - prediction.named - follow)
+    ]
