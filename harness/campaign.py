@@ -21,12 +21,20 @@ import msgspec
 from harness.determinism import HASH_SEED
 from harness.errors import UserError
 from harness.execute import Outcome, execute
+from harness.history import History
 from harness.results import Anomaly, Result, Verdict
 from harness.spec import Spec
 
 RUNS_PER_PROCESS = 20
 
 After = Callable[[Outcome], tuple[str, ...]]
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """When the witness was complete: operations completed by then, and seconds since the run began."""
+
+    operations: int
+    seconds: float
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -37,6 +45,8 @@ class Finding(msgspec.Struct, frozen=True):
     count: int
     summary: str
     affected: int = 0
+    detected: Detection | None = None
+    """Of the anomaly whose witness was complete first."""
 
 
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +91,7 @@ def line(outcome: Outcome) -> RunLine:
         seed=outcome.spec.seed,
         verdict=result.verdict,
         reason=result.reason,
-        anomalies=grouped(result.anomalies),
+        anomalies=grouped(result.anomalies, outcome.history),
         ops=result.ops,
         situations=result.situations,
         sim_seconds=result.sim_seconds,
@@ -94,14 +104,23 @@ def line(outcome: Outcome) -> RunLine:
     )
 
 
-def grouped(anomalies: Iterable[Anomaly]) -> tuple[Finding, ...]:
+def grouped(anomalies: Iterable[Anomaly], history: History | None = None) -> tuple[Finding, ...]:
     by_name: dict[str, list[Anomaly]] = {}
     for anomaly in anomalies:
         by_name.setdefault(anomaly.name, []).append(anomaly)
     return tuple(
-        Finding(name, len(found), found[0].summary, sum(a.affected for a in found))
+        Finding(name, len(found), found[0].summary, sum(a.affected for a in found), _detected(found, history))
         for name, found in by_name.items()
     )
+
+
+def _detected(anomalies: list[Anomaly], history: History | None) -> Detection | None:
+    last = [max(anomaly.ops) for anomaly in anomalies if anomaly.ops]
+    if history is None or not last or min(last) >= len(history.ops):
+        return None
+    until = history.ops[: min(last) + 1]
+    completed = sum(op.type != "invoke" and not op.is_fault for op in until)
+    return Detection(completed, round(until[-1].time / 1e9, 3))
 
 
 LOOKING = frozenset({"poll", "read", "get", "end-offset", "committed", "replicas"})

@@ -34,6 +34,7 @@ class Outcome(msgspec.Struct, frozen=True):
     result: RunResult
     folder: Path | None
     cleanup: tuple[str, ...] = ()
+    history: History | None = None
 
 
 def execute(
@@ -82,7 +83,7 @@ def carry_out(
         except UserError as error:
             # A verdict that could not be stored is still told.
             recording.cleanup.append(str(error))
-    return Outcome(plan.spec, result, folder, tuple(recording.cleanup))
+    return Outcome(plan.spec, result, folder, tuple(recording.cleanup), history)
 
 
 def judge_run(

@@ -18,6 +18,7 @@ COMMANDS = {
     "test": "run a workload under faults and judge it",
     "check": "judge a recorded history again",
     "report": "write and open the HTML report of a run",
+    "bugs": "the catalogue of real mistakes, and whether they are caught",
     "sweep": "many configurations under many nemeses: which of them lose data",
     "ci": "the suite of chaos.toml as a gate: exit code, JUnit, summary, corpus",
     "shrink": "make a failing run small, and write a pytest file of it",

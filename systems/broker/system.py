@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.catalogue import Entry
 from harness.cluster import Cluster
 from harness.errors import UserError
 from harness.node import NodeEvent, NodeProgram
@@ -13,6 +14,7 @@ from harness.settings import Setting, Value
 from harness.system import ClusterView
 from harness.topology import NodeInfo, Topology
 from systems.broker.bugs import BUGS
+from systems.broker.catalogue import CATALOGUE
 from systems.broker.health import describe_brokers
 from systems.broker.promise import promise
 from systems.broker.settings import SETTINGS
@@ -34,6 +36,7 @@ class BrokerSystem:
     settings: tuple[Setting, ...] = SETTINGS
     playground: Mapping[str, Value] = {"auto.create.topics.enable": True}
     bugs: Mapping[str, str] = BUGS
+    catalogue: Sequence[Entry] = CATALOGUE
     situations: Mapping[str, str] = SITUATIONS
 
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:

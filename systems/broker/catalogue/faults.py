@@ -1,0 +1,27 @@
+"""The words in which directed schedules are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.schedule import Fault
+
+
+def cut(selector: str, at_ms: int, duration_ms: int, **params: Any) -> Fault:
+    """Silence."""
+    return Fault(
+        at_ms=at_ms,
+        kind="partition",
+        selector=selector,
+        duration_ms=duration_ms,
+        params={"how": "drop", **params},
+    )
+
+
+def kill(selector: str, at_ms: int, duration_ms: int, step: str | None = None) -> Fault:
+    """At once, or when the node reaches a protocol step."""
+    if step is None:
+        return Fault(at_ms=at_ms, kind="kill", selector=selector, duration_ms=duration_ms)
+    return Fault(
+        at_ms=at_ms, kind="crash-at", selector=selector, duration_ms=duration_ms, params={"step": step}
+    )

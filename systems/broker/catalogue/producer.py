@@ -1,0 +1,44 @@
+"""The producer and its retries."""
+
+from __future__ import annotations
+
+from harness.catalogue import Directed, Entry
+from harness.schedule import Schedule
+from systems.broker.catalogue.faults import cut, kill
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        name="retry-duplicate",
+        kind="configuration",
+        mechanism="the acknowledgement is lost, and the retry is appended a second time",
+        source="Kafka's producer documentation; redpanda-data/redpanda#3039",
+        expect=("duplicate",),
+        nemesis="partition",
+        settings={"enable.idempotence": False},
+        safe={"enable.idempotence": True},
+        remedy="enable.idempotence=true",
+    ),
+    Entry(
+        name="dedupe-state-not-replicated",
+        mechanism="a new leader knows no producer's last sequence",
+        source="KIP-98; redpanda-data/redpanda#3039",
+        expect=("duplicate",),
+        nemesis="partition+kill",
+        remedy="producer state is derived from the log",
+        # S10: appended and replicated, the answer lost, the leader killed; the retry meets its successor.
+        directed=Directed(
+            workload="produce",
+            schedule=Schedule(
+                (cut("clients", 5_000, 4_500, direction="in"), kill("leader(orders/0)", 6_000, 6_000))
+            ),
+        ),
+    ),
+    Entry(
+        name="sequence-gap-accepted",
+        mechanism="a leader appends over a gap, and takes the missing batch for a duplicate when it comes",
+        source="KIP-98",
+        expect=("lost-write", "nonmonotonic-send"),
+        nemesis="partition+kill",
+        remedy="a sequence must follow the last one",
+    ),
+)
