@@ -87,8 +87,9 @@ class Chaos:
         first, expected, processes = given.pop("seed"), given.pop("expect"), given.pop("cores")
         return self._judge(_spec(given), range(first, first + count), tuple(expected), processes)
 
-    def replay(self, spec: str | Path, *, seeds: int = 1, expect: Iterable[str] = ()) -> Summary:
-        """Runs a specification again: its JSON text (as `chaos shrink` writes it), or a run folder.
+    def replay(self, spec: str | Path | Spec, *, seeds: int = 1, expect: Iterable[str] = ()) -> Summary:
+        """Runs a specification again: its JSON text (as `chaos shrink` writes it), a run folder, or one
+        that `harness.strategies` drew.
 
         Fails on an anomaly only: a run that was shrunk to a few operations is too thin to be `valid`.
         """
@@ -170,13 +171,15 @@ def _spec(given: Mapping[str, Any]) -> Spec:
     return Spec(**options)
 
 
-def _read(spec: str | Path) -> Spec:
+def _read(spec: str | Path | Spec) -> Spec:
     import msgspec
 
     from harness import store
     from harness.errors import UserError
     from harness.spec import Spec
 
+    if isinstance(spec, Spec):
+        return spec
     try:
         if isinstance(spec, Path) or not spec.lstrip().startswith("{"):
             folder = store.find(Path(spec))
