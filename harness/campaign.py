@@ -73,6 +73,7 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True):
     dir: str | None
     measures: Measures = Measures()
     history_digest: str | None = None
+    steps: dict[str, int] = msgspec.field(default_factory=dict)
     interrupted: bool = False
     cleanup: tuple[str, ...] = ()
 
@@ -99,6 +100,7 @@ def line(outcome: Outcome) -> RunLine:
         dir=None if outcome.folder is None else str(outcome.folder),
         measures=measures(result.results),
         history_digest=result.history_digest,
+        steps=result.steps,
         interrupted=result.interrupted,
         cleanup=outcome.cleanup,
     )

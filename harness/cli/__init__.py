@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-SIMULATING = frozenset({"test", "replay", "shrink", "sweep", "ci", "bugs"})
+SIMULATING = frozenset({"test", "replay", "shrink", "sweep", "ci", "bugs", "explore", "study"})
 
 
 def main() -> None:

@@ -34,12 +34,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`nemeses` are the columns. `about` is told above the table; `answer` belongs to `chaos study`."""
+    """`nemeses` are the columns. `about` is told above the table; `question` is what
+    `chaos study` answers."""
 
     name: str
     nemeses: tuple[str, ...]
     rows: tuple[Row, ...]
     about: str = ""
+    question: str = ""
     system: str = "broker"
     workload: str = "produce"
     nodes: int = 3

@@ -55,7 +55,7 @@ def test_a_mistake_is_caught_and_its_twin_is_silent() -> None:
     assert proof.random.outcome == "caught"
     assert proof.random.caught == proof.random.runs == proof.twins == 2
     assert proof.random.median_operations is not None
-    assert proof.random.median_seconds
+    assert proof.random.median_seconds is not None
     assert proof.alarms == {}
 
 

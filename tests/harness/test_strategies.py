@@ -22,7 +22,7 @@ def test_drawn_schedules_are_what_the_nemeses_may_do(data: st.DataObject) -> Non
     schedule = data.draw(schedules(spec))
     plan = resolve(spec)
     check_schedule(schedule, plan.topology, plan.system.view(plan.topology))
-    assert schedule.kinds <= {"partition", "kill", "crash-at"}
+    assert schedule.kinds <= {"partition", "kill", "pause", "crash-at"}
 
 
 def test_an_unknown_name_is_told() -> None:
