@@ -15,7 +15,7 @@ ENTRIES: tuple[Entry, ...] = (
         expect=("lost-write",),
         nemesis="kill",
         settings={"acks": "0", "enable.idempotence": False},
-        safe={"acks": "all"},
+        safe={"acks": "all", "enable.idempotence": True},
         remedy="acks=all",
     ),
     Entry(
@@ -102,8 +102,7 @@ ENTRIES: tuple[Entry, ...] = (
         mechanism="a leader that does not know an epoch answers with the start of the next one",
         source="KIP-279, KAFKA-6361",
         expect=LOSS,
-        nemesis="partition",
-        settings={"acks": "1"},
+        nemesis="partition+kill",
         remedy="the end of the largest epoch that both sides know",
     ),
     Entry(

@@ -194,7 +194,7 @@ ENTRIES: tuple[Entry, ...] = (
         expect=("eos-duplicate", "eos-loss", "offset-regression"),
         workload="eos",
         nemesis="pause",
-        settings=BY_THE_GROUP | {"eos.offsets": "separate"},
+        settings=BY_THE_GROUP,
         remedy="ILLEGAL_GENERATION",
     ),
     Entry(

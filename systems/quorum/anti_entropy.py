@@ -1,0 +1,126 @@
+"""Anti-entropy: every ordered pair of nodes compares Merkle trees over the keys that both keep, and both merge.
+
+A tree of two levels: leaves are hashes over the canonical bytes of the cells of the keys in them, the root is a hash
+over the leaves. Equal roots end a round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from harness.node import NodeEnvironment
+from systems.quorum.liveness import Liveness
+from systems.quorum.messages import Compare, Differing, Store
+from systems.quorum.replica import Replica
+from systems.quorum.ring import Ring, token
+from systems.quorum.storage import Storage
+from systems.quorum.versions import Cell, canonical
+
+LEAVES = 64
+
+
+class AntiEntropy:
+    def __init__(
+        self,
+        env: NodeEnvironment,
+        ring: Ring,
+        copies: int,
+        storage: Storage,
+        replica: Replica,
+        liveness: Liveness,
+        call: Callable[[str, Any], Awaitable[Any]],
+    ) -> None:
+        self._env = env
+        self._ring = ring
+        self._copies = copies
+        self._storage = storage
+        self._replica = replica
+        self._liveness = liveness
+        self._call = call
+        self._interval_s = int(env.config["anti.entropy.interval.ms"]) / 1000
+        self._hashes: dict[str, bytes] = {}
+        self.differing: dict[str, int] = {}
+        """Peer -> cells that the last round with it had to bring here or there."""
+        self.rounds: dict[str, int] = {}
+        """Peer -> rounds since this node began."""
+
+    async def run(self) -> None:
+        peers = [node for node in self._ring.nodes if node != self._env.name]
+        if not self._interval_s or not peers:
+            return
+        at = 0
+        while True:
+            await asyncio.sleep(self._interval_s * (0.8 + 0.4 * self._env.random.random()) / len(peers))
+            peer = peers[at % len(peers)]
+            at += 1
+            if self._liveness.alive(peer):
+                try:
+                    await self.round(peer)
+                except (OSError, TimeoutError):
+                    continue
+
+    async def round(self, peer: str) -> None:
+        """Raises OSError or TimeoutError where the peer does not answer."""
+        leaves = self._leaves(peer)
+        answer: Differing = await self._call(peer, Compare(self._env.name, _root(leaves), tuple(leaves)))
+        moved = 0
+        for key, cell in answer.cells:
+            if self._storage.cells.get(key) != cell:
+                moved += 1
+                await self._replica.store(Store(key, cell, purpose="sync"))
+        theirs = dict(answer.cells)
+        for key, cell in self._in_leaves(peer, answer.leaves):
+            if theirs.get(key) != cell:
+                moved += 1
+                await self._call(peer, Store(key, cell, purpose="sync"))
+        if moved:
+            self._env.emit("merkle-repair", peer=peer, cells=moved)
+        self.differing[peer] = moved
+        self.rounds[peer] = self.rounds.get(peer, 0) + 1
+
+    def compare(self, request: Compare) -> Differing:
+        mine = self._leaves(request.node)
+        if _root(mine) == request.root:
+            return Differing()
+        different = tuple(at for at, (a, b) in enumerate(zip(mine, request.leaves, strict=True)) if a != b)
+        return Differing(different, tuple(self._in_leaves(request.node, different)))
+
+    def _leaves(self, peer: str) -> list[bytes]:
+        sums = [hashlib.blake2b(digest_size=16) for _ in range(LEAVES)]
+        self._refresh()
+        for key in self._common(peer):
+            sums[token(key) % LEAVES].update(self._hashes[key])
+        return [s.digest() for s in sums]
+
+    def _common(self, peer: str) -> list[str]:
+        both = []
+        for key in sorted(self._storage.cells):
+            nodes = self._ring.preference(key, self._copies)
+            if peer in nodes and self._env.name in nodes:
+                both.append(key)
+        return both
+
+    def _in_leaves(self, peer: str, leaves: tuple[int, ...]) -> list[tuple[str, Cell]]:
+        wanted = frozenset(leaves)
+        return [(k, self._storage.cells[k]) for k in self._common(peer) if token(k) % LEAVES in wanted]
+
+    def _refresh(self) -> None:
+        """Hashes of the keys that changed."""
+        changed = list(self._storage.changed)
+        self._storage.changed.clear()
+        for key in changed:
+            cell = self._storage.cells.get(key)
+            if cell is None:
+                self._hashes.pop(key, None)
+                continue
+            body = canonical(cell)
+            if "merkle-hash-omits-metadata" in self._env.bugs:
+                body = repr(getattr(cell, "value", "")).encode()
+            self._hashes[key] = hashlib.blake2b(key.encode() + b"\0" + body, digest_size=16).digest()
+
+
+def _root(leaves: list[bytes]) -> bytes:
+    return hashlib.blake2b(b"".join(leaves), digest_size=16).digest()

@@ -1,0 +1,19 @@
+"""The catalogue's mistakes that the store knows how to make (`--bug NAME`)."""
+
+from __future__ import annotations
+
+BUGS: dict[str, str] = {
+    "read-repair-blind-overwrite": "a repair replaces what the replica has, though that may be newer",
+    "hint-deleted-before-ack": "a hint is forgotten when it is sent, not when it has arrived (Riak 2.1.0)",
+    "failed-write-reported-as-fail": "a write that missed its quorum is called failed though some replicas have it",
+    "abd-no-write-back": "an ABD read returns the largest tag without writing it back",
+    "abd-write-skips-query": "an ABD writer takes the next tag of its own instead of a quorum's",
+    "abd-tag-reuse-after-restart": "an ABD writer uses the same nonce after a restart",
+    "coordinator-clock-backwards": "a coordinator's timestamps follow its clock backwards",
+    "put-without-context-overwrites": "a blind put replaces the siblings instead of joining them",
+    "sibling-explosion": "one version vector for all siblings: an interleaved put keeps what it has seen",
+    "delete-as-absence": "a delete removes the key and leaves nothing behind",
+    "merkle-hash-omits-metadata": "leaves hash the values, not versions and tombstones",
+    "ae-pushes-blind": "anti-entropy replaces the peer's cells instead of merging",
+    "pn-actor-shared": "all replicas count under the same actor",
+}

@@ -1,0 +1,155 @@
+"""What `--set` understands, and the profiles: named sets of it, a rung of the ladder of guarantees each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.settings import Setting, Value
+
+LEVELS = ("ANY", "ONE", "QUORUM", "ALL")
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(name="replication.factor", default=3, minimum=1, scope="store", doc="N: nodes that keep a key"),
+    Setting(
+        name="read.quorum",
+        default="QUORUM",
+        scope="store",
+        doc="R: replicas that answer a read: a number, ONE, QUORUM or ALL",
+    ),
+    Setting(
+        name="write.quorum",
+        default="QUORUM",
+        scope="store",
+        doc="W: replicas that have a write on disk: a number, ANY (a hint counts), ONE, QUORUM or ALL",
+    ),
+    Setting(
+        name="sloppy.quorum",
+        default=False,
+        scope="store",
+        doc="Fallback nodes stand in for replicas that are down, and count towards W",
+    ),
+    Setting(
+        name="conflict",
+        default="abd",
+        choices=("lww", "abd"),
+        scope="store",
+        doc="Versions of registers: wall clocks (last write wins), or tags read from a quorum (ABD)",
+    ),
+    Setting(
+        name="read.repair",
+        default="blocking",
+        choices=("none", "async", "blocking"),
+        scope="store",
+        doc="Stale replicas that a read meets are mended: never, after the answer, or before it, by W of them",
+    ),
+    Setting(
+        name="lww.resolution.ms",
+        default=0.0,
+        minimum=0,
+        scope="store",
+        doc="Coarseness of timestamps; 0: nanoseconds",
+    ),
+    Setting(
+        name="lww.tie",
+        default="unique",
+        choices=("unique", "value"),
+        scope="store",
+        doc="Equal timestamps are decided by a unique tie-break of the write, or column by column by the value",
+    ),
+    Setting(
+        name="hinted.handoff.enabled",
+        default=True,
+        scope="store",
+        doc="A write that a replica misses is kept for it",
+    ),
+    Setting(
+        name="max.hint.window.ms",
+        default=60_000,
+        minimum=0,
+        scope="store",
+        doc="No hints for a node that has been down for longer",
+    ),
+    Setting(
+        name="anti.entropy.interval.ms",
+        default=1_000,
+        minimum=0,
+        scope="store",
+        doc="How often a node compares itself with the next peer; 0: never",
+    ),
+    Setting(
+        name="gc.grace.ms",
+        default=864_000_000,
+        minimum=0,
+        scope="store",
+        doc="Age at which a tombstone may be forgotten",
+    ),
+    Setting(
+        name="tombstone.gc",
+        default="repair",
+        choices=("time", "repair"),
+        scope="store",
+        doc="time: at that age; repair: at that age and once every replica is known to have it",
+    ),
+    Setting(
+        name="commitlog.sync",
+        default="batch",
+        choices=("batch", "periodic"),
+        scope="store",
+        doc="batch: a write is on disk before it is acknowledged; periodic: within the period",
+    ),
+    Setting(
+        name="commitlog.sync.period.ms",
+        default=1_000,
+        minimum=1,
+        scope="store",
+        doc="How often a periodic commit log is synced",
+    ),
+    Setting(
+        name="commitlog.snapshot.bytes",
+        default=1 << 18,
+        minimum=1024,
+        scope="store",
+        doc="Size at which the commit log is replaced by a snapshot",
+    ),
+    Setting(name="ring.vnodes", default=16, minimum=1, scope="store", doc="Virtual nodes of a node"),
+    Setting(
+        name="coordinator.timeout.ms",
+        default=2_000,
+        minimum=1,
+        scope="store",
+        doc="How long a coordinator waits for its quorum",
+    ),
+    Setting(name="gossip.interval.ms", default=250, minimum=1, scope="store", doc="How often a node gossips"),
+    Setting(
+        name="phi.convict.threshold",
+        default=5.0,
+        minimum=0.1,
+        scope="store",
+        doc="Suspicion at which a node counts as down (phi accrual failure detector)",
+    ),
+)
+
+PROFILES: Mapping[str, Mapping[str, Value]] = {
+    "eventual": {"conflict": "lww", "read.quorum": "ONE", "write.quorum": "ONE", "read.repair": "async"},
+    "sloppy": {"conflict": "lww", "sloppy.quorum": True},
+    "quorum": {"conflict": "lww", "read.repair": "none"},
+    "quorum-repair": {"conflict": "lww", "read.repair": "blocking"},
+    "abd": {"conflict": "abd", "read.repair": "blocking"},
+}
+
+
+def copies(level: str, n: int) -> int:
+    """How many replicas a level means. Raises ValueError."""
+    match level.upper():
+        case "ANY":
+            return 1
+        case "ONE":
+            return 1
+        case "QUORUM":
+            return n // 2 + 1
+        case "ALL":
+            return n
+    number = int(level)
+    if not 1 <= number <= n:
+        raise ValueError(level)
+    return number

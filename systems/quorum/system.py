@@ -1,0 +1,94 @@
+"""The bundled quorum store as a system under test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.cluster import Cluster
+from harness.errors import UserError, unknown_name
+from harness.node import NodeEvent, NodeProgram
+from harness.settings import Setting, Value
+from harness.system import ClusterView
+from harness.topology import NodeInfo, Topology
+from systems.quorum.bugs import BUGS
+from systems.quorum.promise import promise
+from systems.quorum.settings import LEVELS, PROFILES, SETTINGS, copies
+from systems.quorum.situations import SITUATIONS, count_situations
+from systems.quorum.view import QuorumView
+
+PORT = 7000
+
+
+class QuorumSystem:
+    """Registered as `quorum` under `chaos.systems`."""
+
+    description = "Dynamo / Cassandra-like store: N, R, W, hints, read repair, Merkle trees, LWW or ABD, siblings, CRDTs"
+    capabilities = frozenset({"key-value", "counters", "sets", "siblings", "rows", "replicas"})
+    settings: tuple[Setting, ...] = SETTINGS
+    profiles: Mapping[str, Mapping[str, Value]] = PROFILES
+    playground: Mapping[str, Value] = {}
+    bugs: Mapping[str, str] = BUGS
+    situations: Mapping[str, str] = SITUATIONS
+
+    def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
+        return tuple(NodeInfo(f"n{i}", "store", i, PORT) for i in range(1, count + 1))
+
+    def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
+        n = int(config["replication.factor"])
+        if n > len(topology.nodes):
+            raise UserError(
+                f"replication.factor={n} needs as many nodes, there are {len(topology.nodes)}: give --nodes {n} "
+                f"or --set replication.factor={len(topology.nodes)}"
+            )
+        for name in ("read.quorum", "write.quorum"):
+            level = str(config[name])
+            try:
+                copies(level, n)
+            except ValueError:
+                if not level.lstrip("-").isdigit():
+                    raise unknown_name(f"level {name}", level, LEVELS) from None
+                raise UserError(f"{name}={level}: expected 1 to {n}, or {', '.join(LEVELS)}") from None
+        if str(config["read.quorum"]).upper() == "ANY":
+            raise UserError("read.quorum=ANY: only a write may be a hint: give ONE")
+        if config["conflict"] == "abd":
+            r, w = copies(str(config["read.quorum"]), n), copies(str(config["write.quorum"]), n)
+            if r + w <= n:
+                raise UserError(
+                    f"conflict=abd needs quorums that meet: R={r} and W={w} of N={n} do not; raise one of them, or "
+                    "give --set conflict=lww"
+                )
+
+    def program(self) -> NodeProgram:
+        from systems.quorum.node import run_quorum_node
+
+        return run_quorum_node
+
+    def command(self) -> Sequence[str]:
+        return ("-m", "systems.quorum")
+
+    def view(self, topology: Topology) -> ClusterView:
+        return QuorumView(topology)
+
+    async def ready(self, cluster: Cluster) -> None:
+        from systems.quorum.health import serving
+
+        await serving(cluster)
+
+    async def recovered(self, cluster: Cluster) -> None:
+        """Everybody sees everybody, no hint waits, anti-entropy (where it is on) has nothing to repair."""
+        from systems.quorum.health import whole
+
+        await whole(cluster)
+
+    def client(self, capability: str, cluster: Cluster, host: str, config: Mapping[str, Any]) -> Any:
+        """Raises KeyError for a capability that the store does not have."""
+        from systems.quorum.client import CLIENTS
+
+        return CLIENTS[capability](cluster, host, config)
+
+    def count_situations(self, events: Sequence[NodeEvent]) -> dict[str, int]:
+        return count_situations(events)
+
+    def promise(self, config: Mapping[str, Any]) -> str:
+        return promise(config)

@@ -1,0 +1,67 @@
+"""When a deletion may be forgotten: at an age, and (by repair) once every replica has it.
+
+Age alone is safe only where every replica was repaired within it and no hint is older. By repair, a replica asks all
+N; a node that cannot be asked keeps the tombstone alive everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from harness.node import NodeEnvironment
+from systems.quorum.messages import Read
+from systems.quorum.replica import same
+from systems.quorum.ring import Ring
+from systems.quorum.storage import Storage
+from systems.quorum.versions import Cell, tombstone
+
+INTERVAL_S = 1.0
+
+
+class Purge:
+    def __init__(
+        self,
+        env: NodeEnvironment,
+        ring: Ring,
+        copies: int,
+        storage: Storage,
+        call: Callable[[str, Any], Awaitable[Any]],
+    ) -> None:
+        self._env = env
+        self._ring = ring
+        self._copies = copies
+        self._storage = storage
+        self._call = call
+        self._grace_ns = int(env.config["gc.grace.ms"]) * 1_000_000
+        self._by_repair = env.config["tombstone.gc"] == "repair"
+        window_ns = int(env.config["max.hint.window.ms"]) * 1_000_000
+        self._age_ns = max(self._grace_ns, window_ns) if self._by_repair else self._grace_ns
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            now = self._env.wall_clock.time_ns()
+            for key, cell in sorted(self._storage.cells.items(), key=lambda item: item[0]):
+                since = tombstone(cell)
+                if since is None or now - since < self._age_ns:
+                    continue
+                if self._by_repair and not await self._everywhere(key, cell):
+                    continue
+                if self._storage.cells.get(key) == cell:
+                    self._env.emit("tombstone-purged", key=key)
+                    await self._storage.keep(key, None)
+
+    async def _everywhere(self, key: str, cell: Cell) -> bool:
+        for node in self._ring.preference(key, self._copies):
+            if node == self._env.name:
+                continue
+            try:
+                found = await self._call(node, Read(key))
+            except (OSError, TimeoutError):
+                return False
+            # One that has purged it already had it.
+            if found.cell is not None and not same(found.cell, cell):
+                return False
+        return True

@@ -1,0 +1,84 @@
+"""Workload `register`: reads and blind writes of unique values on many keys. Is every register linearizable?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.capabilities import KeyValue
+from harness.generators import Context, Generator, Rate, Repeat
+from harness.settings import Setting
+from harness.topology import Topology
+from harness.workload import Client, Completion, Invocation, Test, ok
+from workloads.keys import Keys, ReadAll
+from workloads.store_client import StoreClient
+
+
+class Register:
+    description = "reads and writes of unique values: is each register linearizable?"
+    requires = frozenset({"key-value"})
+    settings: tuple[Setting, ...] = (
+        Setting(name="register.keys", default=5, minimum=1, scope="workload", doc="Keys in use at a time"),
+        Setting(
+            name="register.ops.per.key",
+            default=200,
+            minimum=1,
+            scope="workload",
+            doc="Operations after which a key is replaced by a fresh one",
+        ),
+        Setting(
+            name="register.read.share",
+            default=0.5,
+            minimum=0.0,
+            maximum=1.0,
+            scope="workload",
+            doc="Share of reads",
+        ),
+    )
+    checkers: tuple[str, ...] = ("linearizable", "sessions", "availability")
+    default_rate = 100.0
+    default_concurrency = 10
+
+    def __init__(self) -> None:
+        self._keys = Keys("r", 1, 1)
+        self._values = 0
+
+    def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
+        return None
+
+    def subjects(self, config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        names = tuple(f"r{number}" for number in range(int(config["register.keys"])))
+        return {"replicas": names, "owner": names}
+
+    async def setup(self, test: Test) -> None:
+        config = test.config
+        self._keys = Keys("r", int(config["register.keys"]), int(config["register.ops.per.key"]))
+        self._values = 0
+
+    def client(self, test: Test, slot: int, process: int, host: str) -> Client:
+        store: KeyValue = test.system.client("key-value", test.cluster, host, test.config)
+
+        async def read(op: Invocation) -> Completion:
+            value, version = await store.get(str(op.key))
+            return ok(value) if version is None else ok(value, version=version)
+
+        async def write(op: Invocation) -> Completion:
+            version = await store.put(str(op.key), op.value)
+            return ok(op.value) if version is None else ok(op.value, version=version)
+
+        return StoreClient({"read": read, "write": write}, store)
+
+    def generator(self, test: Test) -> Generator:
+        share = float(test.config["register.read.share"])
+
+        def make(context: Context) -> Invocation:
+            key = self._keys.draw(context.random)
+            if context.random.random() < share:
+                return Invocation(f="read", key=key)
+            self._values += 1
+            return Invocation(f="write", key=key, value=self._values)
+
+        return Rate(Repeat(make), test.rate)
+
+    def final_generator(self, test: Test) -> Generator:
+        return ReadAll("read", self._keys.used)
