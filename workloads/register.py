@@ -66,7 +66,7 @@ class Register:
             version = await store.put(str(op.key), op.value)
             return ok(op.value) if version is None else ok(op.value, version=version)
 
-        return StoreClient({"read": read, "write": write}, store)
+        return StoreClient({"read": read, "final-read": read, "write": write}, store)
 
     def generator(self, test: Test) -> Generator:
         share = float(test.config["register.read.share"])
