@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from harness.node import NodeEnvironment
-from systems.quorum.coordinator import Coordinator
+from systems.quorum.coordinator import Coordinator, Timeout, Unavailable
 from systems.quorum.messages import Found, Read, State, Update
 from systems.quorum.resp.protocol import Error, Simple
 from systems.quorum.ring import Ring
@@ -76,6 +76,9 @@ class Commands:
             "SREM": (self._srem, 2, -1),
             "SMEMBERS": (self._smembers, 1, 1),
             "SCARD": (self._scard, 1, 1),
+            "HSET": (self._hset, 3, -1),
+            "HGET": (self._hget, 2, 2),
+            "HGETALL": (self._hgetall, 1, 1),
             "QGET": (self._qget, 1, 2),
             "QPUT": (self._qput, 2, 3),
             "QDEL": (self._qdel, 1, 2),
@@ -202,8 +205,6 @@ class Commands:
         return cell
 
     async def _guarded(self, work: Awaitable[Any]) -> Any:
-        from systems.quorum.coordinator import Timeout, Unavailable
-
         try:
             return await work
         except Unavailable as error:
@@ -268,12 +269,32 @@ class Commands:
         return [part for name, column in sorted(cell.columns.items()) for part in (name, column.value)]
 
     async def _qsetrow(self, words: list[bytes]) -> Any:
+        await self._write_row(words, "qsetrow")
+        return Simple("OK")
+
+    async def _hset(self, words: list[bytes]) -> Any:
+        """How many columns were written: which of them are new, no node knows without a read."""
+        return await self._write_row(words, "hset")
+
+    async def _hget(self, words: list[bytes]) -> Any:
+        return (await self._columns(words[0])).get(words[1].decode())
+
+    async def _hgetall(self, words: list[bytes]) -> Any:
+        return await self._columns(words[0])
+
+    async def _write_row(self, words: list[bytes], command: str) -> int:
         names, values = words[1::2], words[2::2]
         if len(names) != len(values):
-            raise Error("ERR wrong number of arguments for 'qsetrow' command")
+            raise Error(f"ERR wrong number of arguments for '{command}' command")
         columns = {name.decode(): value.decode() for name, value in zip(names, values, strict=True)}
         await self._guarded(self._coordinator.write_row(words[0].decode(), columns))
-        return Simple("OK")
+        return len(columns)
+
+    async def _columns(self, key: bytes) -> dict[str, Any]:
+        cell = await self._read(key)
+        if not isinstance(cell, Row | None):
+            raise WrongType
+        return {} if cell is None else {n: c.value for n, c in sorted(cell.columns.items())}
 
     async def _qsiblings(self, words: list[bytes]) -> Any:
         cell = await self._read(words[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 MAX_BULK = 8 * 1024 * 1024
@@ -45,7 +46,7 @@ class Parser:
             return None
         text, at = line
         if not text.startswith(b"*"):
-            return text.split(), at
+            return _inline(text), at
         count = _number(text[1:], "multibulk length", MAX_ITEMS)
         words: list[bytes] = []
         for _ in range(max(count, 0)):
@@ -73,6 +74,17 @@ class Parser:
                 raise ProtocolError("too big inline request")
             return None
         return bytes(self._received[start:end].rstrip(b"\r")), end + 1
+
+
+def _inline(text: bytes) -> list[bytes]:
+    """What somebody types: words, quoted where they hold spaces."""
+    try:
+        return [
+            word.encode("utf-8", "surrogateescape")
+            for word in shlex.split(text.decode("utf-8", "surrogateescape"))
+        ]
+    except ValueError:
+        raise ProtocolError("unbalanced quotes in request") from None
 
 
 def _number(text: bytes, what: str, most: int) -> int:
