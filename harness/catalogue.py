@@ -47,6 +47,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
     """What the safe twin does right, in words."""
     directed: Directed | None = None
+    nodes: int | None = None
+    """None: as many as `chaos test` takes."""
 
 
 def exposing(entry: Entry, system: str, seed: int, *, wrong: bool = True) -> Spec:
@@ -59,6 +61,7 @@ def exposing(entry: Entry, system: str, seed: int, *, wrong: bool = True) -> Spe
         nemesis=entry.nemesis,
         settings=settings,
         bugs=(entry.name,) if mutant and wrong else (),
+        nodes=entry.nodes or Spec().nodes,
         seed=seed,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.catalogue import Entry
 from harness.cluster import Cluster
 from harness.errors import UserError, unknown_name
 from harness.node import NodeEvent, NodeProgram
@@ -12,6 +13,7 @@ from harness.settings import Setting, Value
 from harness.system import ClusterView
 from harness.topology import NodeInfo, Topology
 from systems.quorum.bugs import BUGS
+from systems.quorum.catalogue import CATALOGUE
 from systems.quorum.promise import promise
 from systems.quorum.settings import LEVELS, PROFILES, SETTINGS, copies
 from systems.quorum.situations import SITUATIONS, count_situations
@@ -29,6 +31,7 @@ class QuorumSystem:
     profiles: Mapping[str, Mapping[str, Value]] = PROFILES
     playground: Mapping[str, Value] = {}
     bugs: Mapping[str, str] = BUGS
+    catalogue: Sequence[Entry] = CATALOGUE
     situations: Mapping[str, str] = SITUATIONS
 
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:

@@ -16,27 +16,34 @@ from harness.plan import resolve
 from harness.proving import prove
 from harness.results import Verdict
 from harness.spec import Spec
-from systems.broker.bugs import BUGS
 from systems.broker.catalogue import CATALOGUE
+
+SYSTEMS = ("broker", "quorum")
 
 
 def test_every_mistake_that_can_be_switched_on_is_in_the_catalogue() -> None:
-    assert sorted(e.name for e in CATALOGUE if e.kind == "mutant") == sorted(BUGS)
-    assert len({e.name for e in CATALOGUE}) == len(CATALOGUE)
+    for system in SYSTEMS:
+        loaded = registry.load("systems", system)
+        names = [entry.name for entry in loaded.catalogue]
+        assert sorted(e.name for e in loaded.catalogue if e.kind == "mutant") == sorted(loaded.bugs)
+        assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("entry", CATALOGUE, ids=[entry.name for entry in CATALOGUE])
-def test_an_entry_can_be_run_and_its_names_exist(entry: Entry) -> None:
+ENTRIES = [(system, entry) for system in SYSTEMS for entry in registry.load("systems", system).catalogue]
+
+
+@pytest.mark.parametrize(("system", "entry"), ENTRIES, ids=[entry.name for _, entry in ENTRIES])
+def test_an_entry_can_be_run_and_its_names_exist(system: str, entry: Entry) -> None:
     known = {n for c in registry.names("checkers") for n in registry.load("checkers", c).anomalies}
     assert set(entry.expect) <= known
     assert entry.source
     assert entry.remedy
     for wrong in (True, False):
-        resolve(exposing(entry, "broker", 0, wrong=wrong))
-        spec = directed(entry, "broker", 0, wrong=wrong)
+        resolve(exposing(entry, system, 0, wrong=wrong))
+        spec = directed(entry, system, 0, wrong=wrong)
         if spec is not None:
             resolve(spec)
-    assert exposing(entry, "broker", 0) != exposing(entry, "broker", 0, wrong=False)
+    assert exposing(entry, system, 0) != exposing(entry, system, 0, wrong=False)
 
 
 AMNESIA = Entry(
