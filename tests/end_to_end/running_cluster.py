@@ -1,4 +1,4 @@
-"""A cluster of real processes, started as a user starts it: `chaos up broker`."""
+"""A cluster of real processes, started as a user starts it: `chaos up SYSTEM`."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Up(NamedTuple):
 
 
 @contextlib.contextmanager
-def up(folder: Path, *words: str) -> Iterator[Up]:
-    """Three brokers and three controllers, until the end of the block."""
+def up(folder: Path, *words: str, system: str = "broker") -> Iterator[Up]:
+    """Three brokers and three controllers (or three nodes of another system), until the end of the block."""
     process = subprocess.Popen(
-        [*CHAOS, "up", "broker", "--json", "--dir", str(folder), *words],
+        [*CHAOS, "up", system, "--json", "--dir", str(folder), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
