@@ -215,6 +215,13 @@ def _producer_fenced(node: str, f: Mapping[str, Any]) -> str:
     )
 
 
+_BEGUN = {
+    "time": "retention by time",
+    "size": "retention by size",
+    "leader": "as its leader does",
+    "request": "somebody asked for it",
+}
+
 VOCABULARY: Mapping[str, _Words] = {
     "partition-changed": _partition_changed,
     "leader-elected": lambda n, f: (
@@ -223,6 +230,13 @@ VOCABULARY: Mapping[str, _Words] = {
     "recovery-decided": _recovery_decided,
     "follower": lambda n, f: f"{n} follows {f['leader']} in {f['partition']}, epoch {f['leader_epoch']}",
     "truncated": _truncated,
+    "log-start-advanced": lambda n, f: (
+        f"{n} lets {f['partition']} begin at offset {f['start']} instead of {f['was']} ({_BEGUN.get(str(f['reason']), f['reason'])})"
+    ),
+    "segment-deleted": lambda n, f: (
+        f"{n} removes {f['segments']} segment{'' if f['segments'] == 1 else 's'} of {f['partition']}, "
+        f"which begins at offset {f['start']}"
+    ),
     "isr-shrunk": lambda n, f: f"{n} (leader) has {f['partition']} in sync on {_plain(f['isr'])} only",
     "isr-expanded": lambda n, f: f"{n} (leader) has {f['partition']} in sync on {_plain(f['isr'])}",
     "duplicate-recognised": lambda n, f: (

@@ -62,7 +62,13 @@ class Fetching(InSync):
         return None
 
     def fetch_for_follower(
-        self, follower: int, broker_epoch: int, fetch_offset: int, last_fetched_epoch: int, max_bytes: int
+        self,
+        follower: int,
+        broker_epoch: int,
+        fetch_offset: int,
+        last_fetched_epoch: int,
+        max_bytes: int,
+        log_start_offset: int = -1,
     ) -> Fetched:
         """A replica's fetch in our epoch (checked before): divergence, or its progress and more data."""
         progress = self.followers.get(follower)
@@ -81,12 +87,31 @@ class Fetching(InSync):
         end = self._log.end_offset
         moved = progress.end_offset != fetch_offset
         progress.on_fetch(fetch_offset, broker_epoch, end, self._now())
+        if log_start_offset != progress.log_start_offset:
+            progress.log_start_offset = log_start_offset
+            self._begun.reached(self.low_watermark)
         self._maybe_expand_isr(follower, progress)
         if moved:
             self._advance_high_watermark()
         records = self._log.read(fetch_offset, end, max_bytes).records if fetch_offset < end else b""
         high_watermark = self._partition.high_watermark
         return Fetched(records, high_watermark, high_watermark, self._log.start_offset)
+
+    @property
+    def low_watermark(self) -> int:
+        """The smallest log start over all replicas in service."""
+        self.check_active()
+        starts = [self._log.start_offset]
+        for replica, progress in self.followers.items():
+            registered = self._partition.surroundings.registration(replica)
+            if registered is not None and not registered.fenced:
+                starts.append(progress.log_start_offset)
+        return min(starts)
+
+    async def low_watermark_at(self, offset: int) -> None:
+        """Returns once the low watermark has come to `offset`. Raises `KafkaError` when the epoch ends."""
+        if self.low_watermark < offset:
+            await self._begun.wait_for(offset)
 
     def resting(self, follower: int) -> FollowerProgress | None:
         """The progress of a follower whose next fetches change nothing until this partition moves: it has

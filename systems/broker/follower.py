@@ -56,8 +56,11 @@ class Follower:
             and asked.last_fetched_epoch == (-1 if self._before_kip101 else self._log.epochs.latest)
         )
 
-    def on_records(self, asked: FetchPosition, records: bytes, leader_high_watermark: int) -> bool:
-        """Appends what the leader sent and follows its high watermark: HW = min(leader's, own end).
+    def on_records(
+        self, asked: FetchPosition, records: bytes, leader_high_watermark: int, leader_log_start: int = -1
+    ) -> bool:
+        """Appends what the leader sent and follows its high watermark: HW = min(leader's, own end), and its
+        log start.
 
         False where the answer is not to what we would ask now: the epoch or the log has moved on.
         Raises `CorruptBatch`.
@@ -71,6 +74,8 @@ class Follower:
         high_watermark = min(leader_high_watermark, self._log.end_offset)
         if high_watermark > self.partition.high_watermark:
             self.partition.high_watermark = high_watermark
+        if leader_log_start > self._log.start_offset:
+            self.partition.advance_log_start(leader_log_start, "leader")
         return True
 
     def on_divergence(self, asked: FetchPosition, leader: EpochEnd) -> bool:
@@ -86,6 +91,11 @@ class Follower:
         """The leader's log ends before ours and it could not say where they part (it knows no epochs)."""
         if self.active and self.is_at(asked):
             self.partition.truncate(leader_end_offset, "out of range")
+
+    def on_later_start(self, asked: FetchPosition, leader_log_start: int) -> None:
+        """The leader has nothing as old as what we would need next."""
+        if self.active and self.is_at(asked) and leader_log_start > asked.fetch_offset:
+            self.partition.begin_at(leader_log_start)
 
     def stop(self) -> None:
         self.active = False

@@ -47,6 +47,7 @@ class FollowerProgress:
 
     end_offset: int = -1
     broker_epoch: int = -1
+    log_start_offset: int = -1
     last_caught_up: float = 0.0
     _last_fetch: float = field(default=0.0)
     _leader_end_at_last_fetch: int = field(default=-1)

@@ -45,6 +45,6 @@ class Leader(Producing, Fetching):
     def resign(self) -> None:
         """Somebody else leads, or we do again in a newer epoch: what was waiting has an unknown outcome."""
         self.active = False
-        self._replicated.fail(
-            KafkaError(ErrorCode.not_leader_or_follower, f"{self.name} epoch {self.leader_epoch} is over")
-        )
+        over = KafkaError(ErrorCode.not_leader_or_follower, f"{self.name} epoch {self.leader_epoch} is over")
+        self._replicated.fail(over)
+        self._begun.fail(over)

@@ -41,6 +41,8 @@ class LeaderState:
             if replica != self._env.id
         }
         self._replicated = OffsetWaiters()
+        self._begun = OffsetWaiters()
+        """DeleteRecords that wait for the low watermark."""
         self.verifying = Verifications()
 
     @property

@@ -19,6 +19,7 @@ from systems.broker.replica_fetcher import ReplicaFetchers, fetch_limits
 from systems.broker.replicas import ReplicaManager
 from systems.broker.requests.admin import Admin
 from systems.broker.requests.api_versions import ApiVersions
+from systems.broker.requests.delete_records import DeleteRecords
 from systems.broker.requests.fetch import Fetch
 from systems.broker.requests.list_offsets import ListOffsets
 from systems.broker.requests.metadata import Metadata
@@ -63,6 +64,7 @@ class BrokerNode:
             Produce(self, self._replicas),
             Fetch(self, self._replicas),
             ListOffsets(self, self._replicas),
+            DeleteRecords(self, self._replicas),
             Admin(self),
             *coordinator_services(self),
         )
@@ -117,6 +119,7 @@ class BrokerNode:
         self._spawn(self._proposals.run(), "isr-proposals")
         self._spawn(self._replicas.watch_isr(), "isr-watch")
         self._spawn(self._replicas.checkpoint_high_watermarks(), "high-watermark-checkpoint")
+        self._spawn(self._replicas.keep_retention(), "retention")
         self._spawn(self._log_reports.run(), "log-reports")
         self._lifecycle.failed.add_done_callback(self._on_end)
         await self._lifecycle.start()

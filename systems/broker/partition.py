@@ -85,6 +85,53 @@ class Partition:
         """This broker holds the partition no longer (or stops)."""
         self._leave_role()
 
+    def advance_log_start(self, offset: int, reason: str) -> None:
+        """What lies below is gone for readers, and for followers as they hear of it; never beyond the high
+        watermark."""
+        before = self.log.start_offset
+        if not self.log.advance_start(min(offset, self.high_watermark)):
+            return
+        self.env.emit(
+            "log-start-advanced",
+            partition=self.name,
+            start=self.log.start_offset,
+            was=before,
+            end=self.log.end_offset,
+            leader_epoch=self.leader_epoch,
+            reason=reason,
+        )
+        self.appended.stir()
+
+    async def keep_retention(self, now_ms: int) -> None:
+        """Semantics 2.6: removes what is beyond retention or below the log's start; rolls what is old."""
+        log, config = self.log, self.config
+        log.roll_if_older(config.segment_ms, now_ms)
+        if config.deletes and not config.retention.unlimited:
+            bound = self.high_watermark
+            if "retention-past-hw-or-lso" not in self.env.bugs:
+                bound = log.producers.last_stable_offset(bound)
+            beyond = log.beyond_retention(config.retention, now_ms, bound)
+            if beyond is not None:
+                self.advance_log_start(beyond.start_offset, beyond.reason)
+        removed = await log.remove_old_segments()
+        if removed:
+            self.env.emit("segment-deleted", partition=self.name, segments=removed, start=log.start_offset)
+
+    def begin_at(self, offset: int) -> None:
+        """Everything here lies below the leader's log start: this replica begins there, empty."""
+        before = self.log.start_offset
+        self.log.begin_at(offset)
+        self.high_watermark = offset
+        self.env.emit(
+            "log-start-advanced",
+            partition=self.name,
+            start=offset,
+            was=before,
+            end=offset,
+            leader_epoch=self.leader_epoch,
+            reason="leader",
+        )
+
     def _enter_epoch(self, state: PartitionState) -> None:
         self._leave_role()
         self.leader_epoch = state.leader_epoch
@@ -110,7 +157,7 @@ class Partition:
         end = self.log.truncate(end_offset)
         if end == before:
             return
-        self.high_watermark = min(self.high_watermark, end)
+        self.high_watermark = max(min(self.high_watermark, end), self.log.start_offset)
         self.env.emit(
             "truncated",
             partition=self.name,

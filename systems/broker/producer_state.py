@@ -33,6 +33,8 @@ class ProducerEntry(msgspec.Struct, frozen=True, array_like=True):
     batches: tuple[SentBatch, ...] = ()
     coordinator_epoch: int = -1
     open_since: int = -1
+    last_timestamp: int = -1
+    """Of its newest batch or marker here."""
 
     @property
     def last_sequence(self) -> int:
@@ -186,6 +188,7 @@ class ProducerStates:
             batches=batches,
             coordinator_epoch=entry.coordinator_epoch if entry is not None else -1,
             open_since=open_since,
+            last_timestamp=header.max_timestamp,
         )
 
     def on_marker(self, header: BatchHeader, marker: Marker) -> None:
@@ -203,6 +206,7 @@ class ProducerStates:
             epoch=header.producer_epoch,
             batches=() if raised or entry is None else entry.batches,
             coordinator_epoch=marker.coordinator_epoch,
+            last_timestamp=header.max_timestamp,
         )
 
     # ── what readers may see ─────────────────────────────────────────────────────────────────────────
@@ -232,6 +236,23 @@ class ProducerStates:
             if aborted.stable_until >= end_offset:
                 break
         return found
+
+    def forget_aborted_below(self, start_offset: int) -> None:
+        """The log begins there now: nobody reads what those transactions wrote."""
+        if self._aborted and self._aborted[0].last_offset < start_offset:
+            self._aborted = [a for a in self._aborted if a.last_offset >= start_offset]
+
+    def expire(self, before_ms: int) -> list[int]:
+        """Forgets producers whose newest record is older than that, unless a transaction of theirs is open
+        (`producer.id.expiration.ms`); their ids."""
+        expired = [
+            producer_id
+            for producer_id, entry in self._producers.items()
+            if entry.open_since < 0 and entry.last_timestamp < before_ms
+        ]
+        for producer_id in expired:
+            del self._producers[producer_id]
+        return expired
 
     def open_since(self, producer_id: int) -> int | None:
         """First offset of the producer's open transaction here."""

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 LIST_OFFSETS = 2
 LATEST = -1
+EARLIEST = -2
 IDLE_S = 60.0
 
 
@@ -43,6 +44,7 @@ class _Told(NamedTuple):
 
     follower: Follower
     position: FetchPosition
+    log_start_offset: int
 
 
 class _Session:
@@ -128,9 +130,10 @@ class ReplicaFetcher:
             key = (partition.topic_id, partition.index)
             self._forgotten.pop(key, None)
             known = session.told.get(key)
-            session.told[key] = _Told(follower, position)
-            if known is None or known.position != position:
-                entry = (partition.index, position, partition.log.start_offset)
+            start = partition.log.start_offset
+            session.told[key] = _Told(follower, position, start)
+            if known is None or known.position != position or known.log_start_offset != start:
+                entry = (partition.index, position, start)
                 wanted.setdefault(partition.topic_id, []).append(entry)
         self._news.clear()
         forgotten: dict[bytes, list[int]] = {}
@@ -175,7 +178,11 @@ class ReplicaFetcher:
     def _note_move(self, told: _Told) -> None:
         name = told.follower.partition.name
         present = self._followers.get(name) is told.follower and name not in self._backing_off
-        if present and not told.follower.is_at(told.position):
+        moved = (
+            not told.follower.is_at(told.position)
+            or told.follower.partition.log.start_offset != told.log_start_offset
+        )
+        if present and moved:
             self._news[name] = told.follower
 
     def _leave_out(self, follower: Follower) -> None:
@@ -201,7 +208,7 @@ class ReplicaFetcher:
 
     async def _append(self, follower: Follower, asked: FetchPosition, data: Any) -> None:
         try:
-            follower.on_records(asked, data.records or b"", data.high_watermark)
+            follower.on_records(asked, data.records or b"", data.high_watermark, data.log_start_offset)
         except (CorruptBatch, OSError) as error:
             log.warning("%s: fetch from %d: %s", follower.partition.name, self._leader_id, error)
             self._back_off(follower)
@@ -212,6 +219,18 @@ class ReplicaFetcher:
             await follower.partition.log.flush()
 
     async def _on_out_of_range(self, follower: Follower, asked: FetchPosition) -> None:
+        """Our end is above the leader's, or below its beginning."""
+        end = await self._ask_offset(follower, asked, LATEST)
+        if end is not None and end < asked.fetch_offset:
+            follower.on_out_of_range(asked, end)
+            return
+        start = await self._ask_offset(follower, asked, EARLIEST) if end is not None else None
+        if start is not None:
+            follower.on_later_start(asked, start)
+        else:
+            self._back_off(follower)
+
+    async def _ask_offset(self, follower: Follower, asked: FetchPosition, timestamp: int) -> int | None:
         request = messages.request(
             LIST_OFFSETS,
             7,
@@ -224,7 +243,7 @@ class ReplicaFetcher:
                         {
                             "partition_index": follower.partition.index,
                             "current_leader_epoch": asked.leader_epoch,
-                            "timestamp": LATEST,
+                            "timestamp": timestamp,
                         }
                     ],
                 }
@@ -233,13 +252,9 @@ class ReplicaFetcher:
         try:
             response = await self._channel.call(request, timeout_ms=self._limits.timeout_ms)
         except (OSError, TimeoutError):
-            self._back_off(follower)
-            return
+            return None
         (found,) = response.topics[0].partitions
-        if found.error_code == ErrorCode.none:
-            follower.on_out_of_range(asked, found.offset)
-        else:
-            self._back_off(follower)
+        return int(found.offset) if found.error_code == ErrorCode.none else None
 
     def _back_off(self, follower: Follower) -> None:
         name = follower.partition.name

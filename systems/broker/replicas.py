@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -17,6 +18,8 @@ from systems.broker.metadata import BrokerState, MetadataImage
 from systems.broker.partition import Partition
 from systems.broker.replica_fetcher import ReplicaFetchers
 from systems.broker.topic_config import topic_config
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT = "high-watermarks.json"
 CHECKPOINT_INTERVAL_S = 5.0
@@ -127,6 +130,21 @@ class ReplicaManager:
             for partition in self._partitions.values():
                 if partition.leader is not None:
                     partition.leader.maybe_shrink_isr(self._lag_time)
+
+    async def keep_retention(self) -> None:
+        """Looks for what is beyond retention, on leaders and followers alike, and forgets silent producers."""
+        config = self.env.config
+        interval = int(config.get("log.retention.check.interval.ms", 1000)) / 1000
+        expiration_ms = int(config.get("producer.id.expiration.ms", 86_400_000))
+        while True:
+            await asyncio.sleep(interval)
+            for partition in self.partitions():
+                now_ms = self.env.wall_clock.time_ns() // 1_000_000
+                try:
+                    await partition.keep_retention(now_ms)
+                except OSError as error:
+                    log.warning("%s: retention: %s", partition.name, error)
+                partition.log.producers.expire(now_ms - expiration_ms)
 
     async def checkpoint_high_watermarks(self) -> None:
         """Lazily, as in Kafka: a restarted replica begins with a stale-low high watermark."""

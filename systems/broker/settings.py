@@ -52,6 +52,49 @@ BROKER: tuple[Setting, ...] = (
         doc="A log segment's size; producer state is snapshotted where a segment ends.",
     ),
     Setting(
+        name="log.cleanup.policy",
+        default="delete",
+        choices=("delete",),
+        scope="topic",
+        doc="delete: what is beyond retention goes, whole segments at a time.",
+    ),
+    Setting(
+        name="log.retention.ms",
+        default=604_800_000,
+        minimum=-1,
+        scope="topic",
+        doc="Age at which a segment is removed, by its largest timestamp; -1: never.",
+    ),
+    Setting(
+        name="log.retention.bytes",
+        default=-1,
+        minimum=-1,
+        scope="topic",
+        doc="Size of a partition above which its oldest segments are removed; -1: any size.",
+    ),
+    Setting(
+        name="log.roll.ms",
+        default=604_800_000,
+        minimum=1,
+        scope="topic",
+        doc="Age at which a segment gets a successor although it is not full.",
+    ),
+    Setting(
+        name="log.retention.check.interval.ms",
+        default=1000,
+        minimum=10,
+        scope="broker",
+        doc="How often a broker looks for segments beyond retention.",
+    ),
+    Setting(
+        name="producer.id.expiration.ms",
+        default=86_400_000,
+        minimum=1,
+        scope="broker",
+        doc="After this without a record a partition forgets a producer's sequence: a retry that comes later "
+        "is taken for something new.",
+    ),
+    Setting(
         name="message.max.bytes", default=1_048_588, minimum=100, scope="topic", doc="Largest record batch."
     ),
     Setting(

@@ -17,6 +17,8 @@ SITUATIONS: dict[str, str] = {
     "elr-election": "a leader was elected from the eligible leader replicas (KIP-966)",
     "recovery": "a leader was chosen by the logs of all last known members of ISR and ELR (KIP-966)",
     "unclean-election": "a replica became leader that may lack committed records",
+    "log-start-advanced": "a log's beginning moved on, by retention or because somebody asked",
+    "segment-deleted": "a segment was removed from the beginning of a log",
     "broker-fenced": "the controller took a broker out of service",
     "controller-change": "another controller became active",
     "coordinator-failover": "a transaction coordinator was replaced",
@@ -46,6 +48,10 @@ def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
         match event.kind:
             case "truncated":
                 counts["truncation"] += 1
+            case "log-start-advanced":
+                counts["log-start-advanced"] += 1
+            case "segment-deleted":
+                counts["segment-deleted"] += 1
             case "broker-fenced":
                 counts["broker-fenced"] += 1
             case "controller-elected":

@@ -10,14 +10,19 @@ from kio.schema.errors import ErrorCode
 
 from harness.errors import UserError
 from systems.broker.context import KafkaError
+from systems.broker.log.retention import UNLIMITED, RetentionLimits
 from systems.broker.settings import BROKER
 
 _OVERRIDES = {
+    "cleanup.policy": "log.cleanup.policy",
     "flush.messages": "log.flush.interval.messages",
     "max.message.bytes": "message.max.bytes",
     "message.timestamp.type": "log.message.timestamp.type",
     "min.insync.replicas": "min.insync.replicas",
+    "retention.bytes": "log.retention.bytes",
+    "retention.ms": "log.retention.ms",
     "segment.bytes": "log.segment.bytes",
+    "segment.ms": "log.roll.ms",
     "unclean.leader.election.enable": "unclean.leader.election.enable",
     "unclean.recovery.strategy": "unclean.recovery.strategy",
 }
@@ -25,6 +30,7 @@ _OVERRIDES = {
 _SETTINGS = {setting.name: setting for setting in BROKER}
 
 FLUSH_EVERY_APPEND = 1
+WEEK_MS = 7 * 24 * 3600 * 1000
 
 
 class TopicConfig(msgspec.Struct, frozen=True):
@@ -35,6 +41,10 @@ class TopicConfig(msgspec.Struct, frozen=True):
     flush_messages: int
     max_message_bytes: int
     log_append_time: bool
+    deletes: bool = True
+    """Whether `cleanup.policy` has `delete`."""
+    retention: RetentionLimits = RetentionLimits(UNLIMITED, UNLIMITED)
+    segment_ms: int = WEEK_MS
 
     @property
     def flush_every_append(self) -> bool:
@@ -67,4 +77,9 @@ def topic_config(topic: Mapping[str, Any], broker: Mapping[str, Any]) -> TopicCo
         flush_messages=int(value("flush.messages", 1 << 62)),
         max_message_bytes=int(value("max.message.bytes", 1_048_588)),
         log_append_time=str(value("message.timestamp.type", "CreateTime")) == "LogAppendTime",
+        deletes="delete" in str(value("cleanup.policy", "delete")),
+        retention=RetentionLimits(
+            int(value("retention.ms", WEEK_MS)), int(value("retention.bytes", UNLIMITED))
+        ),
+        segment_ms=int(value("segment.ms", WEEK_MS)),
     )

@@ -71,6 +71,14 @@ class LeaderEpochs:
         del self._epochs[keep:]
         del self._starts[keep:]
 
+    def begin_at(self, start_offset: int) -> None:
+        """Forgets epochs whose records all lie below the log's new beginning."""
+        gone = bisect_right(self._starts, start_offset) - 1
+        if gone >= 0:
+            del self._epochs[:gone]
+            del self._starts[:gone]
+            self._starts[0] = start_offset
+
 
 def truncation_offset(own: LeaderEpochs, own_end: int, leader: EpochEnd) -> int:
     """Where a follower cuts its log when the leader says that it diverges after `leader` (rule 4).

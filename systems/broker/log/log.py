@@ -12,7 +12,9 @@ import msgspec
 from harness.node import Disk
 from systems.broker.log.batch import BatchHeader, parse_marker, whole_batches
 from systems.broker.log.leader_epochs import LeaderEpochs
-from systems.broker.log.segment import Segment, Slice
+from systems.broker.log.retention import Doomed, RetentionLimits, doomed
+from systems.broker.log.segment import Segment, Slice, segment_name
+from systems.broker.log.start import StartFile
 from systems.broker.producer_state import ProducerStates, Snapshot
 
 KEPT_SNAPSHOTS = 3
@@ -44,11 +46,10 @@ class Log:
         self._flushed_offset = 0
         self._flushing = asyncio.Lock()
         self._truncations = 0
+        self._start_file = StartFile(disk, folder)
+        self.start_offset = self._start_file.read()
+        """The first offset that can be read; the batch that holds it may begin below."""
         self._recover()
-
-    @property
-    def start_offset(self) -> int:
-        return self._segments[0].base_offset
 
     @property
     def durable_end_offset(self) -> int:
@@ -100,6 +101,9 @@ class Log:
             self.epochs.truncate(self.end_offset)
             return self.end_offset
         self._truncations += 1
+        if end_offset < self.start_offset:
+            self._begin_at(end_offset)
+            return end_offset
         while len(self._segments) > 1 and self._segments[-1].base_offset >= end_offset:
             segment = self._segments.pop()
             if segment.created:
@@ -111,6 +115,66 @@ class Log:
             self._forget_snapshot(self._snapshots.pop())
         self._rebuild_producers()
         return end
+
+    # ── the beginning ────────────────────────────────────────────────────────────────────────────────
+
+    def advance_start(self, offset: int) -> bool:
+        """Nothing below `offset` can be read any more; what is known of epochs and aborted transactions goes
+        with it. The files go with `remove_old_segments`. True where that is new."""
+        if offset <= self.start_offset:
+            return False
+        if offset > self.end_offset:
+            raise ValueError(f"{self.folder}: cannot begin at {offset}, ends at {self.end_offset}")
+        self.start_offset = offset
+        self.epochs.begin_at(offset)
+        self.producers.forget_aborted_below(offset)
+        return True
+
+    def beyond_retention(self, limits: RetentionLimits, now_ms: int, end_offset: int) -> Doomed | None:
+        return doomed(self._segments, limits, now_ms, end_offset)
+
+    def roll_if_older(self, age_ms: int, now_ms: int) -> None:
+        """A log that is seldom written to gets a new segment all the same, so that retention finds one."""
+        segment = self._segments[-1]
+        if segment.size and now_ms - segment.first_timestamp > age_ms:
+            self._roll(self.end_offset)
+
+    async def remove_old_segments(self) -> int:
+        """Removes the files that lie wholly below the start, once the start itself is safe on disk: without
+        it a restart would take what is left for the tail of a log that lost its beginning. How many."""
+        start = self.start_offset
+        if start > self._start_file.read():
+            self._start_file.write(start)
+            await self._start_file.sync()
+            if self.start_offset < start:
+                return 0  # meanwhile the log was begun anew
+        removed = 0
+        if self._segments[-1].size and self._segments[-1].end_offset <= start:
+            self._roll(self.end_offset)
+        while len(self._segments) > 1 and self._segments[0].end_offset <= start:
+            segment = self._segments.pop(0)
+            if segment.created:
+                self._disk.remove(segment.name)
+            removed += 1
+        return removed
+
+    def begin_at(self, offset: int) -> None:
+        """Everything goes; the log is empty and begins at `offset`: its leader has nothing older."""
+        self._truncations += 1
+        self._begin_at(offset)
+
+    def _begin_at(self, offset: int) -> None:
+        self._start_file.write(offset)
+        for segment in self._segments:
+            if segment.created:
+                self._disk.remove(segment.name)
+        self._segments = [Segment(self._disk, self.folder, offset)]
+        self.start_offset = self.end_offset = self._flushed_offset = offset
+        self.epochs.truncate(0)
+        while self._snapshots:
+            self._forget_snapshot(self._snapshots.pop())
+        self._last_crc = 0
+        self.producers.restore(None)
 
     async def flush(self) -> None:
         """Everything appended so far survives a power loss once this returns. Concurrent callers share
@@ -157,11 +221,17 @@ class Log:
         """Opens what is on disk: scans it, cuts it at the first bad batch, drops what lies behind."""
         names = [name for name in self._disk.list(self.folder + "/") if name.endswith(".log")]
         bases = sorted(int(name.rsplit("/", 1)[1].removesuffix(".log")) for name in names)
+        while len(bases) > 1 and bases[1] <= self.start_offset:
+            # Retention was removing it.
+            self._disk.remove(segment_name(self.folder, bases.pop(0)))
         self._load_snapshots()
         crc_at: dict[int, int] = {}
         for base in bases:
             segment = Segment(self._disk, self.folder, base)
-            if base != (self._segments[-1].end_offset if self._segments else 0):
+            beginning = (
+                base <= self.start_offset if not self._segments else base == self._segments[-1].end_offset
+            )
+            if not beginning:
                 # The segment before lost its tail, or itself: what is behind the hole is no log any more.
                 self._disk.remove(segment.name)
                 continue
@@ -169,25 +239,34 @@ class Log:
                 self.epochs.assign(header.leader_epoch, header.base_offset)
                 self._last_crc = crc_at[header.last_offset + 1] = header.crc
             self._segments.append(segment)
-        if not self._segments:
-            self._segments.append(Segment(self._disk, self.folder, 0))
+        if not self._segments or self._segments[-1].end_offset < self.start_offset:
+            self._begin_at(self.start_offset)
+            return
         self.end_offset = self._segments[-1].end_offset
-        good = [s for s in self._snapshots if crc_at.get(s.snapshot.offset) == s.last_crc]
+        first = self._segments[0].base_offset
+        good = [
+            s
+            for s in self._snapshots
+            # The batch before the first that is left went by retention.
+            if crc_at.get(s.snapshot.offset) == s.last_crc or s.snapshot.offset == first > 0
+        ]
         for stored in self._snapshots:
             if stored not in good:
                 self._forget_snapshot(stored)
         self._snapshots = good
         self._flushed_offset = 0
         self._rebuild_producers()
+        self.epochs.begin_at(self.start_offset)
 
     def _rebuild_producers(self) -> None:
         """Producer state from the newest snapshot and the batches behind it."""
         snapshot = self._snapshots[-1].snapshot if self._snapshots else None
         self.producers.restore(snapshot)
-        start = snapshot.offset if snapshot is not None else self.start_offset
+        start = snapshot.offset if snapshot is not None else self._segments[0].base_offset
         for header, batch in self.batches(start, self.end_offset):
             self._last_crc = header.crc
             self._follow_producer(header, batch)
+        self.producers.forget_aborted_below(self.start_offset)
 
     # ── producer snapshots ───────────────────────────────────────────────────────────────────────────
 

@@ -102,6 +102,11 @@ class Segment:
     def max_timestamp(self) -> int:
         return max(self._timestamps, default=-1)
 
+    @property
+    def first_timestamp(self) -> int:
+        """The largest of the first batch: since when this segment is written to."""
+        return self._timestamps[0] if self._timestamps else -1
+
     def _note(self, header: BatchHeader, position: int) -> None:
         self._offsets.append(header.base_offset)
         self._positions.append(position)

@@ -42,6 +42,7 @@ class _Wanted(NamedTuple):
     current_leader_epoch: int
     last_fetched_epoch: int
     max_bytes: int
+    log_start_offset: int
 
     @property
     def key(self) -> _Key:
@@ -166,6 +167,7 @@ class Fetch:
                         part.current_leader_epoch if version >= 9 else -1,
                         part.last_fetched_epoch if version >= 12 else -1,
                         part.partition_max_bytes,
+                        part.log_start_offset if version >= 5 else -1,
                     )
                 )
         return wanted
@@ -197,7 +199,12 @@ class Fetch:
         leader.check_epoch(one.current_leader_epoch)
         if fetcher.is_follower:
             fetched = leader.fetch_for_follower(
-                fetcher.replica, fetcher.broker_epoch, one.fetch_offset, one.last_fetched_epoch, budget
+                fetcher.replica,
+                fetcher.broker_epoch,
+                one.fetch_offset,
+                one.last_fetched_epoch,
+                budget,
+                one.log_start_offset,
             )
         else:
             fetched = leader.fetch_for_consumer(
