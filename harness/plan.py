@@ -17,6 +17,7 @@ from harness import registry, timeouts
 from harness.errors import UserError, unknown_name
 from harness.faults import check_schedule
 from harness.nemesis import Nemesis
+from harness.profiles import with_profile
 from harness.schedule import Schedule, merge
 from harness.settings import Setting
 from harness.settings import resolve as resolve_settings
@@ -75,7 +76,7 @@ def resolve(spec: Spec) -> Plan:
     declared = declared_settings(system, workload)
     if any(s.name == "client" for s in declared):
         settings.setdefault("client", spec.client)
-    config = dict(resolve_settings(declared, settings))
+    config = dict(resolve_settings(declared, with_profile(spec.profile, settings, spec.system, system)))
     concurrency = spec.concurrency or workload.default_concurrency
     topology = Topology(
         nodes=system.nodes(spec.nodes, config),

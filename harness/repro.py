@@ -32,6 +32,8 @@ def command(spec: Spec, *, schedule_file: str = "schedule.json") -> str:
         words += ["--final", spec.final]
     if spec.client != default.client:
         words += ["--client", spec.client]
+    if spec.profile:
+        words += ["--profile", spec.profile]
     for key, value in spec.settings.items():
         words += ["--set", f"{key}={_text(value)}"]
     for bug in spec.bugs:

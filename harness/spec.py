@@ -26,6 +26,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     time_limit_ms: int = 60_000
     seed: int = 0
     final: str = "all"
+    profile: str = ""
+    """A named set of the system's settings; `settings` go over it."""
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     config: dict[str, Any] = msgspec.field(default_factory=dict)
     bugs: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 from harness import registry, timeouts
 from harness.cli import group
 from harness.fault_parameters import PARAMETERS
+from harness.profiles import profiles_of
 from harness.schedule import UNDO
 from harness.settings import Setting
 from harness.sim.settings import SETTINGS as SIMULATOR
@@ -81,7 +82,9 @@ def _settings() -> str:
     ]
     told: set[str] = set()
     for name in registry.names("systems"):
-        parts.append(_settings_of(f"System `{name}`", registry.load("systems", name).settings, told))
+        system = registry.load("systems", name)
+        parts.append(_settings_of(f"System `{name}`", system.settings, told))
+        parts.append(_profiles_of(name, profiles_of(system)))
     for name in registry.names("workloads"):
         parts.append(_settings_of(f"Workload `{name}`", registry.load("workloads", name).settings, told))
     parts.append(_settings_of("Harness", timeouts.SETTINGS, told))
@@ -95,6 +98,16 @@ def _settings_of(title: str, settings: Iterable[Setting], told: set[str]) -> str
     told.update(s.name for s in fresh)
     rows = [(f"`{s.name}`", f"`{_value(s.default)}`", _takes(s), s.scope, _cell(s.doc)) for s in fresh]
     return f"## {title}\n\n" + _table(("key", "default", "takes", "read by", "meaning"), rows) if rows else ""
+
+
+def _profiles_of(name: str, profiles: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        (f"`{profile}`", ", ".join(f"`{key}={_value(value)}`" for key, value in chosen.items()))
+        for profile, chosen in profiles.items()
+    ]
+    return (
+        f"### Profiles of `{name}` (`--profile`)\n\n" + _table(("profile", "settings"), rows) if rows else ""
+    )
 
 
 def _code(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 import msgspec
 
@@ -9,23 +11,29 @@ from harness import registry
 from harness.cli import options
 from harness.errors import UserError
 from harness.plan import declared_settings
-from harness.settings import Setting
+from harness.profiles import profiles_of
+from harness.settings import Setting, Value
 
 GROUPS: tuple[registry.Group, ...] = ("systems", "workloads", "nemeses", "checkers", "backends")
 SYSTEM_DETAILS = ("bugs", "situations")
 
 
 @click.command("list")
-@click.argument("what", required=False, type=click.Choice([*GROUPS, "settings", *SYSTEM_DETAILS]))
-@click.option("--system", default="broker", show_default=True, help="Of which settings, bugs and situations.")
+@click.argument("what", required=False, type=click.Choice([*GROUPS, "settings", "profiles", *SYSTEM_DETAILS]))
+@click.option(
+    "--system", default="broker", show_default=True, help="Of which settings, profiles, bugs and situations."
+)
 @click.option("--workload", default="eos", show_default=True, help="Of which settings.")
 @options.as_json
 @options.debug
 def command(what: str | None, system: str, workload: str, as_json: bool) -> int:
-    """Systems, workloads, nemeses, checkers and backends; or the settings, bugs or situations of a system."""
+    """Systems, workloads, nemeses, checkers and backends; or settings, profiles, bugs or situations of a system."""
     if what == "settings":
         declared = declared_settings(registry.load("systems", system), registry.load("workloads", workload))
         _print({what: {s.name: _told(s) for s in sorted(declared, key=lambda s: s.name)}}, as_json)
+    elif what == "profiles":
+        profiles = profiles_of(registry.load("systems", system))
+        _print({what: {name: _assigned(chosen) for name, chosen in profiles.items()}}, as_json)
     elif what in SYSTEM_DETAILS:
         _print({what: dict(getattr(registry.load("systems", system), what))}, as_json)
     else:
@@ -42,6 +50,10 @@ def _described(group: registry.Group) -> dict[str, str]:
         except UserError as error:
             described[name] = f"(not available: {error})"
     return described
+
+
+def _assigned(settings: Mapping[str, Value]) -> str:
+    return " ".join(f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in settings.items())
 
 
 def _told(setting: Setting) -> str:

@@ -39,6 +39,15 @@ def settings(command: F) -> F:
     )(command)
 
 
+def profile(command: F) -> F:
+    return click.option(
+        "--profile",
+        default="",
+        metavar="NAME",
+        help="A named set of the system's settings (`chaos list profiles`); --set goes over it.",
+    )(command)
+
+
 def parse_settings(given: tuple[str, ...]) -> dict[str, str]:
     """Raises `UserError` for what is no KEY=VALUE."""
     parsed: dict[str, str] = {}

@@ -50,6 +50,7 @@ DEFAULT = Spec()
 )
 @click.option("--cores", type=click.IntRange(min=1), help="Processes for --runs.  [default: all cores]")
 @click.option("--client", default=DEFAULT.client, show_default=True, help="Client library.")
+@options.profile
 @options.settings
 @click.option("--bug", "bugs", multiple=True, metavar="NAME", help="Switch a known mistake of the system on.")
 @click.option("--expect", multiple=True, metavar="ANOMALY", help="Exit 0 when exactly these are found.")
@@ -87,6 +88,7 @@ def command(
     runs: int,
     cores: int | None,
     client: str,
+    profile: str,
     settings: tuple[str, ...],
     bugs: tuple[str, ...],
     expect: tuple[str, ...],
@@ -115,6 +117,7 @@ def command(
         time_limit_ms=options.parse_duration_ms(time_limit),
         seed=_seed(seed),
         final=final,
+        profile=profile,
         settings=given,
         bugs=bugs,
         schedule=None if schedule is None else store.read_schedule(schedule),

@@ -20,6 +20,7 @@ from harness.cluster import Cluster
 from harness.clusters.local import LocalBackend, LocalCluster
 from harness.errors import UserError
 from harness.node import NodeEvent
+from harness.profiles import with_profile
 from harness.settings import resolve as resolve_settings
 from harness.system import System
 from harness.timeouts import SETTINGS
@@ -32,18 +33,22 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.command("up")
 @click.argument("system")
 @click.option("--nodes", type=click.IntRange(min=1), default=3, show_default=True)
+@options.profile
 @options.settings
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Data and logs.  [default: temporary]")
 @options.as_json
 @options.debug
-def command(system: str, nodes: int, settings: tuple[str, ...], folder: Path | None, as_json: bool) -> int:
+def command(
+    system: str, nodes: int, profile: str, settings: tuple[str, ...], folder: Path | None, as_json: bool
+) -> int:
     """Start a local cluster, print where clients reach it, and run it until Ctrl-C.
 
     A node that ends by itself, or that you kill, is told on stderr; the others go on. A cluster started
     anew in the same --dir finds its data again.
     """
     loaded: System = registry.load("systems", system)
-    given = {**loaded.playground, **options.parse_settings(settings)}
+    chosen = with_profile(profile, options.parse_settings(settings), system, loaded)
+    given = {**loaded.playground, **chosen}
     config = dict(resolve_settings([*loaded.settings, *SETTINGS], given))
     topology = Topology(nodes=loaded.nodes(nodes, config), clients=(CLIENT,))
     loaded.validate(topology, config)

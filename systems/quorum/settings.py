@@ -135,6 +135,9 @@ PROFILES: Mapping[str, Mapping[str, Value]] = {
     "quorum": {"conflict": "lww", "read.repair": "none"},
     "quorum-repair": {"conflict": "lww", "read.repair": "blocking"},
     "abd": {"conflict": "abd", "read.repair": "blocking"},
+    # Siblings, counters and sets merge by themselves: their writers need no quorum that reads meet.
+    "dvv": {"conflict": "lww", "sloppy.quorum": True, "read.repair": "async"},
+    "crdt": {"conflict": "lww", "sloppy.quorum": True, "read.repair": "async"},
 }
 
 
