@@ -58,7 +58,16 @@ class Cluster(Protocol):
     @property
     def capabilities(self) -> frozenset[str]: ...
     @property
-    def topology(self) -> Topology: ...
+    def topology(self) -> Topology:
+        """All nodes there may ever be, spares included."""
+        ...
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The nodes that are part of it now, down or not, in the topology's order: all but spares that were
+        not launched and nodes that were retired."""
+        ...
+
     @property
     def events(self) -> Sequence[NodeEvent]:
         """What the nodes have said so far, in order."""
@@ -68,7 +77,10 @@ class Cluster(Protocol):
         """Nanoseconds since the cluster was created; virtual in simulation."""
         ...
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Starts every node that is no spare."""
+        ...
+
     async def stop(self) -> None: ...
     def running(self, node: str) -> bool: ...
     def client_host(self, name: str) -> ClientHost: ...
@@ -83,10 +95,58 @@ class Cluster(Protocol):
     async def pause(self, node: str) -> Evidence: ...
     async def resume(self, node: str) -> Evidence: ...
     async def power_fail(self, node: str, *, torn: bool = False) -> Evidence: ...
+    async def wipe(self, node: str) -> Evidence:
+        """Empties the disk of a node that is not running: a machine that comes back with a new disk."""
+        ...
+
+    async def fill_disk(self, node: str, *, full: bool) -> Evidence:
+        """A full disk takes nothing more: `append`, `write` and the `fsync` of what is not yet durable raise
+        `OSError(ENOSPC)`. It outlives the process; `full=False` lifts it."""
+        ...
+
+    async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+        """Adds to every fsync; outlives the process; zeroes lift it."""
+        ...
+
+    async def launch(self, node: str) -> Evidence:
+        """Starts a node that is no member, on an empty disk: it is one now, but no founder
+        (`NodeEnvironment.founder`); it is the system that must be told (`harness.system.Administered`)."""
+        ...
+
+    async def retire(self, node: str) -> Evidence:
+        """Ends a node for good, running or not; its disk is gone and it is no member any more. A later
+        `launch` is a new machine of the same name."""
+        ...
+
     async def cut(self, source: str, target: str, *, how: How) -> Evidence: ...
     async def heal(self, source: str, target: str) -> Evidence: ...
-    async def degrade(self, source: str, target: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
-        """Adds to the link's latency; zeroes lift it."""
+    async def degrade(
+        self,
+        source: str,
+        target: str,
+        *,
+        latency_ms: float,
+        jitter_ms: float,
+        loss: float = 0.0,
+        bandwidth_kbps: float = 0.0,
+        datagram_loss: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+    ) -> Evidence:
+        """The state of the link from now on, in full: all zeroes is a sound link.
+
+        Latency and jitter are added to every packet. `loss` is the probability that a packet is lost: a datagram
+        is gone, a stream waits for the retransmission. `bandwidth_kbps` is in kilobits a second, 0 without a
+        limit. `datagram_loss` adds to the loss of datagrams; `duplicate` and `reorder` are probabilities that a datagram arrives twice, or so late that
+        later ones overtake it; streams know neither.
+        """
+        ...
+
+    async def delay_messages(
+        self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
+    ) -> Evidence:
+        """Delays the messages of one kind only (the tag of its struct, `systems.rpc`) between two nodes; others
+        overtake them, among themselves they keep their order. Outlives the processes; zeroes lift it."""
         ...
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:

@@ -21,8 +21,22 @@ FaultId = int
 
 
 class Slowness(msgspec.Struct, frozen=True):
+    """Of a disk, or of messages of one kind."""
+
     latency_ms: float
     jitter_ms: float
+
+
+class Poor(msgspec.Struct, frozen=True):
+    """What a fault does to a link; as in `Cluster.degrade`."""
+
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
+    loss: float = 0.0
+    bandwidth_kbps: float = 0.0
+    datagram_loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
 
 
 class Skew(msgspec.Struct, frozen=True):
@@ -54,19 +68,23 @@ class Damage:
         self._down: dict[str, list[FaultId]] = {}
         self._paused: dict[str, list[FaultId]] = {}
         self._cut: dict[Link, dict[FaultId, How]] = {}
-        self._slow: dict[Link, dict[FaultId, Slowness]] = {}
+        self._poor: dict[Link, dict[FaultId, Poor]] = {}
+        self._delayed: dict[tuple[Link, str], dict[FaultId, Slowness]] = {}
+        self._full: dict[str, list[FaultId]] = {}
+        self._stopped: list[str] = []
+        self._slow_disks: dict[str, dict[FaultId, Slowness]] = {}
         self._skewed: dict[str, dict[FaultId, Skew]] = {}
 
     def should_run(self, node: str) -> bool:
-        """False while a fault keeps the node down."""
-        return node not in self._down
+        """False while a fault keeps the node down, and of a node that is no member."""
+        return node not in self._down and node in self._cluster.members
 
     async def kill(self, fault: FaultId, node: str) -> Evidence:
         """A client host dies and is replaced at once: nothing holds it down."""
         if node in self._clients:
             await self._cluster.client_host(node).kill()
             return Evidence(True)
-        already = node in self._down
+        already = node in self._down or node in self._stopped
         self._down.setdefault(node, []).append(fault)
         return Evidence(True, f"{node} was down already") if already else await self._cluster.kill(node)
 
@@ -87,6 +105,8 @@ class Damage:
         self._paused.pop(node, None)
         if self._cluster.running(node):
             return Evidence(True, f"{node} was running already")
+        if node not in self._cluster.members:
+            return Evidence(True, f"{node} is no member any more")
         return await self._cluster.restart(node)
 
     async def pause(self, fault: FaultId, node: str) -> Evidence:
@@ -124,22 +144,97 @@ class Damage:
             return await self._cluster.heal(*link)
         return Evidence(True) if after == before else await self._cluster.cut(*link, how=after)
 
-    async def slow(self, fault: FaultId, link: Link, slowness: Slowness) -> Evidence:
-        self._slow.setdefault(link, {})[fault] = slowness
-        return await self._apply_slowness(link)
+    async def degrade(self, fault: FaultId, link: Link, poor: Poor) -> Evidence:
+        self._poor.setdefault(link, {})[fault] = poor
+        return await self._apply_quality(link)
 
-    async def quicken(self, fault: FaultId, link: Link) -> Evidence:
-        self._slow.get(link, {}).pop(fault, None)
-        return await self._apply_slowness(link)
+    async def mend(self, fault: FaultId, link: Link) -> Evidence:
+        self._poor.get(link, {}).pop(fault, None)
+        return await self._apply_quality(link)
 
-    async def _apply_slowness(self, link: Link) -> Evidence:
-        claims = self._slow.get(link, {}).values()
+    async def _apply_quality(self, link: Link) -> Evidence:
+        claims = self._poor.get(link, {})
         if not claims:
-            self._slow.pop(link, None)
-        latency_ms = sum(c.latency_ms for c in claims)
+            self._poor.pop(link, None)
+        poor = list(claims.values())
+        limits = [p.bandwidth_kbps for p in poor if p.bandwidth_kbps]
         return await self._cluster.degrade(
-            *link, latency_ms=latency_ms, jitter_ms=sum(c.jitter_ms for c in claims)
+            *link,
+            latency_ms=sum(p.latency_ms for p in poor),
+            jitter_ms=sum(p.jitter_ms for p in poor),
+            loss=_either([p.loss for p in poor]),
+            bandwidth_kbps=min(limits, default=0.0),
+            datagram_loss=_either([p.datagram_loss for p in poor]),
+            duplicate=_either([p.duplicate for p in poor]),
+            reorder=_either([p.reorder for p in poor]),
         )
+
+    async def delay(self, fault: FaultId, link: Link, kind: str, slowness: Slowness) -> Evidence:
+        self._delayed.setdefault((link, kind), {})[fault] = slowness
+        return await self._apply_delay(link, kind)
+
+    async def hasten(self, fault: FaultId, link: Link, kind: str) -> Evidence:
+        self._delayed.get((link, kind), {}).pop(fault, None)
+        return await self._apply_delay(link, kind)
+
+    async def _apply_delay(self, link: Link, kind: str) -> Evidence:
+        claims = self._delayed.get((link, kind), {})
+        if not claims:
+            self._delayed.pop((link, kind), None)
+        source, target = link
+        return await self._cluster.delay_messages(source, target, kind=kind, **_sum(claims.values()))
+
+    async def wipe(self, fault: FaultId, node: str) -> Evidence:
+        """Also of a node that is down already."""
+        killed = await self.kill(fault, node)
+        return together([killed, await self._cluster.wipe(node)])
+
+    async def fill_disk(self, fault: FaultId, node: str) -> Evidence:
+        self._full.setdefault(node, []).append(fault)
+        return await self._cluster.fill_disk(node, full=True)
+
+    async def empty_disk(self, fault: FaultId, node: str) -> Evidence:
+        """There is room again: a node that had stopped for the lack of it is started."""
+        if not self._release_list(self._full, fault, node):
+            return Evidence(True, f"the disk of {node} is still kept full by another fault")
+        lifted = await self._cluster.fill_disk(node, full=False)
+        if node in self._stopped:
+            self._stopped.remove(node)
+            if self.should_run(node) and not self._cluster.running(node):
+                return together([lifted, await self._cluster.restart(node)])
+        return lifted
+
+    def stopped_by_itself(self, node: str) -> bool:
+        """The node's program ended. True where a full disk is reason enough: it is started again when there is
+        room."""
+        if node not in self._full:
+            return False
+        if node not in self._stopped:
+            self._stopped.append(node)
+        return True
+
+    async def launch(self, node: str) -> Evidence:
+        """A new machine: what faults did to the one before it is no concern of it."""
+        self._down.pop(node, None)
+        self._paused.pop(node, None)
+        return await self._cluster.launch(node)
+
+    async def retire(self, node: str) -> Evidence:
+        return await self._cluster.retire(node)
+
+    async def slow_disk(self, fault: FaultId, node: str, slowness: Slowness) -> Evidence:
+        self._slow_disks.setdefault(node, {})[fault] = slowness
+        return await self._apply_disk(node)
+
+    async def quicken_disk(self, fault: FaultId, node: str) -> Evidence:
+        self._slow_disks.get(node, {}).pop(fault, None)
+        return await self._apply_disk(node)
+
+    async def _apply_disk(self, node: str) -> Evidence:
+        claims = self._slow_disks.get(node, {})
+        if not claims:
+            self._slow_disks.pop(node, None)
+        return await self._cluster.slow_disk(node, **_sum(claims.values()))
 
     async def skew(self, fault: FaultId, node: str, skew: Skew) -> Evidence:
         claims = self._skewed.setdefault(node, {})
@@ -169,3 +264,16 @@ class Damage:
 
 def _last(claims: dict[FaultId, T]) -> T | None:
     return next(reversed(claims.values()), None)
+
+
+def _sum(claims: Iterable[Slowness]) -> dict[str, float]:
+    slow = list(claims)
+    return {"latency_ms": sum(c.latency_ms for c in slow), "jitter_ms": sum(c.jitter_ms for c in slow)}
+
+
+def _either(probabilities: Iterable[float]) -> float:
+    """That any of several independent things happens."""
+    any_of_them = 0.0
+    for probability in probabilities:
+        any_of_them += probability - any_of_them * probability
+    return any_of_them

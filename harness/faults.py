@@ -11,23 +11,29 @@ import asyncio
 import contextlib
 import random
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
+from harness.clock_faults import ClockFault
 from harness.cluster import Cluster, Evidence
-from harness.damage import Damage, Skew, Slowness, together
+from harness.damage import Damage, Poor, Slowness, together
 from harness.errors import UserError, unknown_name
 from harness.fault_parameters import check_parameters
 from harness.history import HistoryWriter
+from harness.membership import Membership
 from harness.ops import NEMESIS
-from harness.schedule import KINDS, UNDO, Fault, Schedule
+from harness.schedule import CHANGES, KINDS, UNDO, Fault, Schedule
 from harness.selectors import parse, resolve
-from harness.shapes import Link, cut_links
-from harness.system import ClusterView
+from harness.shapes import Link, cut_links, links_between, links_of
+from harness.system import Administered, ClusterView
 from harness.topology import Topology
 
 _WAIT = 0.25
 """The part of its time for which a fault waits for its step."""
+
+_OF_LINKS = frozenset({"partition", "slow", "flaky", "datagrams"})
 
 Problem = Callable[[str, str], None]
 """Called with (what went wrong, traceback): a reason for `unknown`."""
@@ -48,7 +54,8 @@ def _check(fault: Fault, topology: Topology, view: ClusterView) -> None:
     if fault.at_ms < 0 or (fault.duration_ms is not None and fault.duration_ms < 0):
         raise UserError("at_ms and duration_ms must not be negative")
     check_parameters(fault)
-    resolve(parse(fault.selector, topology), topology, view, random.Random(0))
+    for selector in (fault.selector, *(str(fault.params[p]) for p in ("to", "by") if fault.params.get(p))):
+        resolve(parse(selector, topology), topology, view, random.Random(0))
 
 
 class _Active:
@@ -61,7 +68,12 @@ class _Active:
         self.links: tuple[Link, ...] = ()
         self.crashed: str | None = None
         self.disarm: list[Callable[[], None]] = []
-        self.strobe: asyncio.Task[None] | None = None
+        self.clock: ClockFault | None = None
+        self.change: asyncio.Task[None] | None = None
+        self.changed: list[str] = []
+        """Who joined or left."""
+        self.replaced: list[tuple[str, str]] = []
+        """Lost, successor."""
 
 
 class Injector:
@@ -76,6 +88,8 @@ class Injector:
         *,
         seed: int,
         problem: Problem,
+        administered: Administered | None = None,
+        change_timeout_s: float = 60.0,
     ) -> None:
         self._cluster = cluster
         self._topology = cluster.topology
@@ -89,6 +103,7 @@ class Injector:
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self.damage = Damage(cluster)
+        self._membership = Membership(cluster, self.damage, administered, timeout_s=change_timeout_s)
         self.unproven_heals: list[str] = []
 
     @property
@@ -142,15 +157,31 @@ class Injector:
                 each()
 
     async def _end(self, position: int) -> None:
+        if position in self._active and self._schedule.faults[position].kind in CHANGES:
+            await self._undo_change(position)
+            return
         async with self._lock:
             await self._undo(position)
 
     async def heal_all(self, *, only: frozenset[str] | None = None) -> None:
-        """Undoes what is still in force. With `only` (the core), what lies outside stays broken for good."""
+        """Undoes what is still in force. With `only` (the core), what lies outside stays broken for good.
+
+        Changes of the cluster end last, when nothing hinders them any more: those under way are waited for, those
+        that were to last for a while are undone.
+        """
         self._closed = True
         async with self._lock:
-            for position in list(self._active):
-                await self._undo(position, only=only)
+            for position, active in list(self._active.items()):
+                if active.fault.kind not in CHANGES:
+                    await self._undo(position, only=only)
+        for position, active in list(self._active.items()):
+            if active.change is not None:
+                await active.change
+            if only is None and active.fault.duration_ms is not None:
+                await self._undo_change(position)
+        async with self._membership.one_at_a_time:
+            # Whoever was being undone before this began is done, too.
+            self._active.clear()
 
     async def _fire(self, position: int, fault: Fault) -> None:
         """Shielded from the end of the run: a fault is applied and recorded as a whole or not begun."""
@@ -163,15 +194,23 @@ class Injector:
         self._record("invoke", fault.kind, what)
         rng = random.Random(f"{self._seed}:fault:{fault.at_ms}:{fault.kind}:{fault.selector}")
         try:
-            targets = resolve(parse(fault.selector, self._topology), self._topology, self._view, rng)
+            targets = self._targets(fault, rng)
             active = _Active(position, fault, targets)
-            if fault.kind == "partition":
-                active.links = cut_links(targets, self._topology, fault.params, rng)
+            active.links = self._links(active, rng)
+            if fault.kind == "replace":
+                successors = self._resolved(str(fault.params.get("by", "one-of(spares)")), rng)
+                active.replaced = list(zip(targets, self._spares(successors), strict=False))
+                active.targets = targets = tuple(lost for lost, _ in active.replaced)
             what |= {"targets": list(targets)}
-            if not targets or (fault.kind == "partition" and not active.links):
+            if not targets or (fault.kind in _OF_LINKS and not active.links):
                 self._record("fail", fault.kind, what | {"verified": False}, error="no target")
                 return
             self._active[position] = active
+            if fault.kind == "clock":
+                active.clock = ClockFault(self.damage, position, targets, fault.params, rng)
+            if fault.kind in CHANGES:
+                active.change = asyncio.ensure_future(self._change(active, what))
+                return
             evidence = await self._apply(active)
         except Exception as error:
             self._record("info", fault.kind, what | {"verified": None}, error=_named(error))
@@ -219,12 +258,23 @@ class Injector:
             case "power":
                 torn = bool(params.get("torn", False))
                 return together([await damage.power_fail(position, t, torn=torn) for t in active.targets])
-            case "slow":
-                active.links = self._links_of(active.targets)
-                slowness = Slowness(float(params.get("latency_ms", 100)), float(params.get("jitter_ms", 0)))
-                return together([await damage.slow(position, link, slowness) for link in active.links])
+            case "wipe":
+                return together([await damage.wipe(position, t) for t in active.targets])
+            case "disk-full":
+                return together([await damage.fill_disk(position, t) for t in active.targets])
+            case "slow-disk":
+                slow = _slowness(params)
+                return together([await damage.slow_disk(position, t, slow) for t in active.targets])
+            case "slow" if params.get("kinds"):
+                each = [(link, kind) for link in active.links for kind in params["kinds"]]
+                slow = _slowness(params)
+                return together([await damage.delay(position, link, kind, slow) for link, kind in each])
+            case "slow" | "flaky" | "datagrams":
+                poor = _poor(fault)
+                return together([await damage.degrade(position, link, poor) for link in active.links])
             case "clock":
-                return await self._skew(active)
+                assert active.clock is not None
+                return await active.clock.begin()
             case "crash-at":
                 return self._arm(active)
         raise AssertionError(fault.kind)
@@ -234,53 +284,113 @@ class Injector:
         match active.fault.kind:
             case "partition":
                 return together([await damage.heal(position, link) for link in links])
-            case "kill" | "power":
+            case "kill" | "power" | "wipe":
                 return together([await damage.restart(position, t) for t in targets])
             case "pause":
                 return together([await damage.resume(position, t) for t in targets])
-            case "slow":
-                return together([await damage.quicken(position, link) for link in links])
+            case "disk-full":
+                return together([await damage.empty_disk(position, t) for t in targets])
+            case "slow-disk":
+                return together([await damage.quicken_disk(position, t) for t in targets])
+            case "slow" if kinds := active.fault.params.get("kinds"):
+                each = [(link, kind) for link in links for kind in kinds]
+                return together([await damage.hasten(position, link, kind) for link, kind in each])
+            case "slow" | "flaky" | "datagrams":
+                return together([await damage.mend(position, link) for link in links])
             case "clock":
-                if active.strobe is not None:
-                    active.strobe.cancel()
-                return together([await damage.unskew(position, t) for t in targets])
+                assert active.clock is not None
+                return await active.clock.end(targets)
             case "crash-at":
                 for disarm in active.disarm:
                     disarm()
                 return Evidence(True, "the step was never reached")
         raise AssertionError(active.fault.kind)
 
-    def _links_of(self, targets: Iterable[str]) -> tuple[Link, ...]:
-        """All links of these nodes, those to client hosts included."""
-        nodes = [node.name for node in self._topology.nodes]
-        links: list[Link] = []
-        for target in targets:
-            others = [*nodes, *self._topology.clients] if target in nodes else nodes
-            for other in others:
-                if other != target:
-                    links += [(target, other), (other, target)]
-        return tuple(dict.fromkeys(links))
+    def _resolved(self, selector: str, rng: random.Random) -> tuple[str, ...]:
+        now = self._present()
+        return resolve(parse(selector, now), now, self._view, rng)
 
-    async def _skew(self, active: _Active) -> Evidence:
-        params, position = active.fault.params, active.position
-        offset_ms = float(params.get("offset_ms", 0))
-        if params.get("mode", "jump") == "drift":
-            skew = Skew(offset_ms, 1.0 + float(params.get("rate", 0.0)))
-        else:
-            skew = Skew(offset_ms)
-        evidence = together([await self.damage.skew(position, t, skew) for t in active.targets])
-        if params.get("mode") == "strobe":
-            period_s = float(params.get("period_ms", 100)) / 1000
-            active.strobe = asyncio.ensure_future(self._strobe(active, skew, period_s))
-        return evidence
+    def _present(self) -> Topology:
+        """The topology with everybody a spare who is no member now."""
+        members = self._cluster.members
+        if all(node.spare != (node.name in members) for node in self._topology.nodes):
+            return self._topology
+        nodes = [msgspec.structs.replace(n, spare=n.name not in members) for n in self._topology.nodes]
+        return msgspec.structs.replace(self._topology, nodes=tuple(nodes))
 
-    async def _strobe(self, active: _Active, skew: Skew, period_s: float) -> None:
-        away = True
-        while active.position in self._active:
-            await asyncio.sleep(period_s)
-            away = not away
-            for target in active.targets:
-                await self.damage.skew(active.position, target, skew if away else Skew(0.0))
+    def _targets(self, fault: Fault, rng: random.Random) -> tuple[str, ...]:
+        targets = self._resolved(fault.selector, rng)
+        if fault.kind == "join":
+            return self._spares(targets)
+        present = {*self._cluster.members, *self._topology.clients}
+        return tuple(t for t in targets if t in present)
+
+    def _spares(self, nodes: Sequence[str]) -> tuple[str, ...]:
+        members = self._cluster.members
+        return tuple(n for n in nodes if n not in members and n not in self._topology.clients)
+
+    def _links(self, active: _Active, rng: random.Random) -> tuple[Link, ...]:
+        kind, params, targets = active.fault.kind, active.fault.params, active.targets
+        if kind not in _OF_LINKS:
+            return ()
+        direction = str(params.get("direction", "both"))
+        if to := params.get("to"):
+            return links_between(targets, self._resolved(str(to), rng), direction)
+        if kind == "partition":
+            return cut_links(targets, self._present(), params, rng)
+        return links_of(targets, self._present(), direction)
+
+    async def _change(self, active: _Active, what: dict[str, Any]) -> None:
+        """Runs beside everything else, since it may wait for what other faults hinder."""
+        fault, membership = active.fault, self._membership
+        async with membership.one_at_a_time:
+            if self._closed:
+                self._active.pop(active.position, None)
+                self._record("fail", fault.kind, what | {"verified": False}, error="the run was over first")
+                return
+            try:
+                match fault.kind:
+                    case "join":
+                        active.changed, evidence = await membership.join(active.targets)
+                    case "leave":
+                        active.changed, evidence = await membership.leave(active.targets)
+                    case _:
+                        what |= {"successors": [new for _, new in active.replaced]}
+                        active.replaced, evidence = await membership.replace(active.replaced)
+            except Exception as error:
+                self._record("info", fault.kind, what | {"verified": None}, error=_named(error))
+                reason = f"fault {active.position} ({fault.kind} {fault.selector}): {_named(error)}"
+                self._problem(reason, _trace(error))
+                return
+            self._record("ok", fault.kind, what | _told((), evidence))
+
+    async def _undo_change(self, position: int) -> None:
+        active = self._active[position]
+        if active.change is not None:
+            await asyncio.wait([active.change])
+        async with self._membership.one_at_a_time:
+            if self._active.pop(position, None) is None or not (active.changed or active.replaced):
+                return
+            fault, membership = active.fault, self._membership
+            f = UNDO[fault.kind]
+            what: dict[str, Any] = {"fault": position, "selector": fault.selector}
+            self._record("invoke", f, what)
+            what |= {"targets": active.changed or [lost for lost, _ in active.replaced]}
+            try:
+                match fault.kind:
+                    case "join":
+                        _, evidence = await membership.leave(active.changed)
+                    case "leave":
+                        _, evidence = await membership.join(active.changed)
+                    case _:
+                        _, evidence = await membership.replace([(new, old) for old, new in active.replaced])
+            except Exception as error:
+                self._record("info", f, what | {"verified": None}, error=_named(error))
+                self._problem(f"{f} of fault {position} ({fault.selector}): {_named(error)}", _trace(error))
+                return
+            if evidence.verified is None:
+                self.unproven_heals.append(f"{f} of fault {position} ({fault.selector}): {evidence.detail}")
+            self._record("ok", f, what | _told((), evidence))
 
     def _arm(self, active: _Active) -> Evidence:
         """The first of the targets to reach the step dies there; the others are disarmed."""
@@ -314,6 +424,28 @@ class Injector:
 
     def _record(self, type: Any, f: str, value: dict[str, Any], *, error: str | None = None) -> None:
         self._writer.append(NEMESIS, type, f, value=value, error=error)
+
+
+def _slowness(params: dict[str, Any]) -> Slowness:
+    return Slowness(float(params.get("latency_ms", 100)), float(params.get("jitter_ms", 0)))
+
+
+def _poor(fault: Fault) -> Poor:
+    """What a fault of links says of them; of `datagrams`, the loss is theirs alone."""
+    params = fault.params
+    match fault.kind:
+        case "slow":
+            return Poor(float(params.get("latency_ms", 100)), float(params.get("jitter_ms", 0)))
+        case "flaky":
+            return Poor(
+                loss=float(params.get("loss", 0)), bandwidth_kbps=float(params.get("bandwidth_kbps", 0))
+            )
+        case _:
+            return Poor(
+                datagram_loss=float(params.get("loss", 0)),
+                duplicate=float(params.get("duplicate", 0)),
+                reorder=float(params.get("reorder", 0)),
+            )
 
 
 def _description(position: int, fault: Fault) -> dict[str, Any]:

@@ -82,6 +82,37 @@ class NodeEvent(msgspec.Struct, frozen=True):
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class MessageDelays:
+    """Delays of messages by kind, on the links of one node. Empty but for a fault; the backend sets them.
+
+    Both directions of a link are kept by the node that dials: the far end of a connection does not know whom
+    it answers.
+    """
+
+    def __init__(self, uniform: Callable[[], float]) -> None:
+        """`uniform` draws from [0, 1), for the jitter."""
+        self._uniform = uniform
+        self._links: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+
+    def link(self, source: str, target: str) -> Mapping[str, tuple[float, float]]:
+        """What is delayed there: kind -> seconds, and the jitter on top. The same mapping for ever, so that
+        a sender may keep it and only look whether it is empty."""
+        return self._links.setdefault((source, target), {})
+
+    def set(self, source: str, target: str, kind: str, *, latency_s: float, jitter_s: float) -> None:
+        """Zeroes lift it."""
+        link = self._links.setdefault((source, target), {})
+        if latency_s or jitter_s:
+            link[kind] = (latency_s, jitter_s)
+        else:
+            link.pop(kind, None)
+
+    def draw_s(self, delay: tuple[float, float]) -> float:
+        """How long this one message waits."""
+        latency_s, jitter_s = delay
+        return latency_s + jitter_s * self._uniform() if jitter_s else latency_s
+
+
 class NodeEnvironment(Protocol):
     """One node's world."""
 
@@ -112,6 +143,17 @@ class NodeEnvironment(Protocol):
     @property
     def incarnation(self) -> int:
         """0 at the first start of this node, one more at each restart. For diagnostics: never for protocol."""
+        ...
+
+    @property
+    def founder(self) -> bool:
+        """Whether this machine was there when the cluster began. A spare, or a node launched anew, was not: it
+        begins with an empty disk and is no member until the system is told."""
+        ...
+
+    @property
+    def delays(self) -> MessageDelays:
+        """Delays of messages by their kind, which whoever sends messages must ask (`systems.rpc` does)."""
         ...
 
     @property

@@ -18,12 +18,12 @@ from harness.errors import UserError, unknown_name
 from harness.faults import check_schedule
 from harness.nemesis import Nemesis
 from harness.profiles import with_profile
-from harness.schedule import Schedule, merge
+from harness.schedule import CHANGES, Schedule, merge
 from harness.settings import Setting
 from harness.settings import resolve as resolve_settings
 from harness.spec import Spec
-from harness.system import System
-from harness.topology import Topology
+from harness.system import Administered, SpeaksInKinds, System
+from harness.topology import NodeInfo, Topology
 from harness.workload import Workload
 
 FINALS = ("all", "core", "none")
@@ -79,7 +79,7 @@ def resolve(spec: Spec) -> Plan:
     config = dict(resolve_settings(declared, with_profile(spec.profile, settings, spec.system, system)))
     concurrency = spec.concurrency or workload.default_concurrency
     topology = Topology(
-        nodes=system.nodes(spec.nodes, config),
+        nodes=_nodes(system, spec.nodes, config),
         clients=tuple(f"{CLIENT_PREFIX}{slot}" for slot in range(concurrency)),
         subjects=workload.subjects(config),
     )
@@ -87,7 +87,8 @@ def resolve(spec: Spec) -> Plan:
     workload.validate(topology, config)
     schedule = spec.schedule or _schedule(nemeses, topology, spec, config)
     check_schedule(schedule, topology, system.view(topology))
-    needed = schedule.kinds.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.kinds
+    needed = schedule.needs.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.needs
+    _check_seams(spec, system, schedule, needed)
     _check_faults(spec, needed, backend.capabilities)
     resolved = msgspec.structs.replace(
         spec,
@@ -98,6 +99,45 @@ def resolve(spec: Spec) -> Plan:
         chaos_version=chaos_version(),
     )
     return Plan(resolved, system, workload, backend, topology, schedule)
+
+
+def _nodes(system: System, count: int, config: dict[str, Any]) -> tuple[NodeInfo, ...]:
+    """The cluster's nodes, and as spares those that a cluster of so many more would have."""
+    spares = int(config["spares"])
+    if not spares:
+        return system.nodes(count, config)
+    founders = {node.name for node in system.nodes(count, config)}
+    return tuple(
+        msgspec.structs.replace(node, spare=node.name not in founders)
+        for node in system.nodes(count + spares, config)
+    )
+
+
+def _check_seams(spec: Spec, system: System, schedule: Schedule, needed: frozenset[str]) -> None:
+    """What a fault asks of the system itself, not of the backend."""
+    changes = needed & CHANGES
+    if (changes or spec.settings.get("spares")) and not isinstance(system, Administered):
+        able = [n for n in registry.names("systems") if _is(n, Administered)]
+        raise UserError(
+            f"system '{spec.system}' cannot change its nodes while it runs ({', '.join(sorted(changes)) or 'spares'}); "
+            f"systems that can: {', '.join(able) or 'none'}"
+        )
+    known = system.message_kinds if isinstance(system, SpeaksInKinds) else frozenset()
+    for fault in schedule.faults:
+        for kind in fault.params.get("kinds") or ():
+            if not known:
+                raise UserError(
+                    f"system '{spec.system}' does not name the kinds of its messages: leave out 'kinds'"
+                )
+            if kind not in known:
+                raise unknown_name("kind of message", kind, known)
+
+
+def _is(name: str, seam: type) -> bool:
+    try:
+        return isinstance(registry.load("systems", name), seam)
+    except UserError:
+        return False
 
 
 def _check_numbers(spec: Spec) -> None:

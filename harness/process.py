@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import UserError
-from harness.node import Address, NodeEvent, NodeProgram
+from harness.node import Address, MessageDelays, NodeEvent, NodeProgram
 from harness.topology import Topology
 
 
@@ -41,6 +41,7 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True):
     events: str
     start_ns: int
     seed: int
+    founder: bool = True
 
 
 class FolderDisk:
@@ -151,6 +152,8 @@ class ProcessEnvironment:
         self.config: Mapping[str, Any] = file.config
         self.bugs = frozenset(file.bugs)
         self.incarnation = file.incarnation
+        self.founder = file.founder
+        self.delays = MessageDelays(self.random.random)
         self.listen = Address(*file.listen)
         self.advertised = Address(*file.advertised)
         self._peers = file.peers

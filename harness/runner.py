@@ -22,7 +22,7 @@ from harness.history import HistoryWriter
 from harness.node import NodeEvent
 from harness.plan import Plan
 from harness.selectors import roles
-from harness.system import ClusterView
+from harness.system import Administered, ClusterView
 from harness.topology import Topology
 from harness.workers import Worker
 from harness.workload import Test
@@ -105,6 +105,7 @@ class Runner:
         self._writer: HistoryWriter | None = None
         self._counted = 0
         self._stopping = False
+        self._injector: Injector | None = None
 
     async def scenario(self, cluster: Cluster) -> None:
         """Raises `UserError` where the run could not begin, or its history could not be written."""
@@ -115,7 +116,7 @@ class Runner:
             recording.events.append(event)
             self._record_event(event)
             view.observe(event)
-            if event.kind == EXITED and not self._stopping:
+            if event.kind == EXITED and not self._stopping and not self._has_reason(event.node):
                 why = event.fields.get("error", "without an error")
                 self._problem(f"node {event.node} died by itself at {event.time / 1e9:.3f} s: {why}")
 
@@ -129,6 +130,10 @@ class Runner:
         await self._stop(cluster)
         digest = getattr(cluster, "trace_digest", None)
         recording.trace_digest = digest() if digest is not None else None
+
+    def _has_reason(self, node: str) -> bool:
+        """Whether a fault explains that the node's program ended: it may stop where it can write nothing."""
+        return self._injector is not None and self._injector.damage.stopped_by_itself(node)
 
     async def _stop(self, cluster: Cluster) -> None:
         """The history is complete: a failed teardown is told, and changes no verdict."""
@@ -155,7 +160,16 @@ class Runner:
             random=random.Random(f"{spec.seed}:workload"),
         )
         await self._setup(test)
-        injector = Injector(cluster, view, plan.schedule, writer, seed=spec.seed, problem=self._problem)
+        injector = self._injector = Injector(
+            cluster,
+            view,
+            plan.schedule,
+            writer,
+            seed=spec.seed,
+            problem=self._problem,
+            administered=plan.system if isinstance(plan.system, Administered) else None,
+            change_timeout_s=spec.config["membership.timeout.ms"] / 1000,
+        )
         draws = random.Random(f"{spec.seed}:generator")
         workers = [
             Worker(
@@ -204,7 +218,7 @@ class Runner:
             async with asyncio.timeout(timeout_ms / 1000):
                 await self._plan.system.ready(cluster)
         except TimeoutError:
-            down = [n.name for n in self._plan.topology.nodes if not cluster.running(n.name)]
+            down = [name for name in cluster.members if not cluster.running(name)]
             raise UserError(
                 f"system '{self._plan.spec.system}' was not ready after {timeout_ms / 1000:g} s"
                 + (f"; not running: {', '.join(down)}" if down else "")
@@ -289,15 +303,15 @@ class Runner:
         self._phase("heal", cluster)
         if spec.final == "none":
             return
-        core = _core(self._plan.topology, spec.seed) if spec.final == "core" else None
+        core = _core(self._plan.topology, cluster.members, spec.seed) if spec.final == "core" else None
         await self._guarded("heal", injector.heal_all(only=core))
         phases.healed_ns = cluster.now_ns()
         self._live.faults = injector.active
         for heal in injector.unproven_heals:
             self._problem(f"it could not be verified that faults were undone: {heal}")
-        for node in self._plan.topology.nodes:
-            if injector.damage.should_run(node.name) and not cluster.running(node.name):
-                self._problem(f"node {node.name} does not run after the heal: see its log in the run folder")
+        for node in cluster.members:
+            if injector.damage.should_run(node) and not cluster.running(node):
+                self._problem(f"node {node} does not run after the heal: see its log in the run folder")
         if core is not None:
             return
         self._phase("recover", cluster)
@@ -341,12 +355,14 @@ class Runner:
         return True
 
 
-def _core(topology: Topology, seed: int) -> frozenset[str]:
+def _core(topology: Topology, members: Sequence[str], seed: int) -> frozenset[str]:
     """A majority of every role, and all client hosts."""
     rng = random.Random(f"{seed}:core")
     chosen: list[str] = list(topology.clients)
     for role in roles(topology):
-        names = [node.name for node in topology.with_role(role)]
+        names = [node.name for node in topology.with_role(role) if node.name in members]
+        if not names:
+            continue
         chosen += rng.sample(names, len(names) // 2 + 1)
     return frozenset(chosen)
 

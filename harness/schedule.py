@@ -4,13 +4,29 @@ Kinds and their parameters (every kind undoes itself after `duration_ms`; None =
 
 | kind        | targets               | params |
 |-------------|-----------------------|--------|
-| `partition` | selector = one side   | `shape`: `isolate` (targets against all other nodes), `halves`, `ring` (majorities-ring), `bridge`, `peers` (targets cut from the nodes of their own role only), `clients` (from the client hosts only); `direction`: `both`, `out`, `in`; `how`: `drop`, `reject`, `hold`; `clients`: bool, cut client links too; `step`: not at once but when the next node reaches this protocol step (at the latest after a quarter of the duration, which counts from `at_ms`) |
+| `partition` | selector = one side   | `shape`: `isolate` (targets against all other nodes), `halves`, `ring` (majorities-ring), `bridge`, `peers` (targets cut from the nodes of their own role only), `clients` (from the client hosts only); `direction`: `both`, `out`, `in`; `how`: `drop`, `reject`, `hold`; `clients`: bool, cut client links too; `to`: a selector, only the links to and from these (whatever the shape); `step`: not at once but when the next node reaches this protocol step (at the latest after a quarter of the duration, which counts from `at_ms`) |
 | `kill`      | nodes                 | restarted after the duration |
 | `pause`     | nodes                 | resumed after the duration |
 | `power`     | nodes                 | `torn`: bool; what was not fsynced is gone; restarted after the duration |
-| `clock`     | nodes                 | `mode`: `jump`, `drift`, `strobe`; `offset_ms`; `rate` (drift, s/s); `period_ms` (strobe) |
-| `slow`      | nodes (all their links) | `latency_ms`, `jitter_ms` |
+| `wipe`      | nodes                 | the node dies and its disk is emptied; restarted after the duration |
+| `disk-full` | nodes                 | nothing more can be written; a node that stopped for it is started again |
+| `slow-disk` | nodes                 | `latency_ms`, `jitter_ms`: added to every fsync |
+| `clock`     | nodes                 | `mode`: `jump`, `drift`, `strobe` (to and fro), `scatter` (each target by an offset of its own, up to `offset_ms` either way), `sawtooth` (ahead at `rate`, and a step back every period); `offset_ms`; `rate` (s/s); `period_ms` |
+| `slow`      | links of nodes        | `latency_ms`, `jitter_ms`; `kinds`: only messages of these kinds, a list of names; `to`, `direction`, see below |
+| `flaky`     | links of nodes        | `loss`: probability; `bandwidth_kbps` (0: no limit); `to`, `direction` |
+| `datagrams` | links of nodes        | `loss`, `duplicate`, `reorder`: probabilities, for datagrams only; `to`, `direction` |
+| `join`      | spare nodes           | each is launched and told to join; leaves again after the duration |
+| `leave`     | members               | each is told to leave, then retired; launched anew and told to join after the duration |
+| `replace`   | members               | each is lost, and one of `by` (a selector) launched in its place; replaced back after the duration |
 | `crash-at`  | selector              | `step`: a named protocol step (DESIGN: fault points); the next node of the targets that reaches it is killed |
+
+A fault of links is one of all links of its targets, those to client hosts included. `to` (a selector) leaves only
+the links between targets and these; `direction` (`both`, `out`, `in`) is seen from the targets. `kinds` are kinds of
+messages between nodes, as the system names them.
+
+`join`, `leave` and `replace` are changes of the cluster, which take their time: they complete when the system says
+so, other faults go on meanwhile, and at the end of the run they are undone only where they have a duration. Whoever
+is not a member when a fault fires is not hit by it.
 
 Selectors are resolved when the fault fires, against the cluster's state at that moment: a node name,
 `all`, a role in the plural (`brokers`, `controllers`, `clients`), `random`, `minority`, `majority`,
@@ -19,7 +35,7 @@ Selectors are resolved when the fault fires, against the cluster's state at that
 `outside-isr(orders/0)`, `coordinator(TXN)`, `group-coordinator(GROUP)`, `controller`.
 A function without its argument (`leader`) takes a random one of the run's subjects. `minority` and
 `majority` draw from each role, so that `minority` never breaks a quorum; `minority(SELECTOR)` and
-`majority(SELECTOR)` draw from the given nodes. Client hosts go by their names (`client-0`).
+`majority(SELECTOR)` draw from the given nodes. `spares` are the nodes that are no members. Client hosts go by their names (`client-0`).
 
 In the history a fault is a pair `invoke` and `ok` of process `nemesis` with `f` = its kind, and a second
 pair when it ends, with `f` of `UNDO`. `value` is an object: `fault` (position in the schedule, the same in
@@ -41,13 +57,27 @@ UNDO = {
     "kill": "restart",
     "pause": "resume",
     "power": "restart",
+    "wipe": "restart",
+    "disk-full": "heal-disk-full",
+    "slow-disk": "heal-slow-disk",
     "clock": "heal-clock",
     "slow": "heal-slow",
+    "flaky": "heal-flaky",
+    "datagrams": "heal-datagrams",
+    "join": "undo-join",
+    "leave": "undo-leave",
+    "replace": "undo-replace",
     "crash-at": "disarm",
 }
 """Kind of fault -> `f` of the event that ends it."""
 
 KINDS = frozenset(UNDO)
+
+CHANGES = frozenset({"join", "leave", "replace"})
+"""Kinds that change who belongs to the cluster: nothing is broken by them."""
+
+MESSAGE_KINDS = "message-kinds"
+"""What a backend must be able to do, beside `slow`, for a `slow` with `kinds`."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +99,12 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def kinds(self) -> frozenset[str]:
         return frozenset(f.kind for f in self.faults)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the backend must be able to do."""
+        by_kind = any(f.kind == "slow" and f.params.get("kinds") for f in self.faults)
+        return self.kinds | ({MESSAGE_KINDS} if by_kind else frozenset())
 
 
 def merge(*schedules: Schedule) -> Schedule:

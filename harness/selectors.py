@@ -32,7 +32,7 @@ FUNCTIONS = (
 
 
 class Name(msgspec.Struct, frozen=True):
-    """A node, a client host, a role in the plural, `all` or `clients`."""
+    """A node, a client host, a role in the plural, `all`, `spares` or `clients`."""
 
     name: str
 
@@ -81,7 +81,7 @@ class _Parser:
         self.text = text
         self.position = 0
         self._names = (
-            {"all", "clients"}
+            {"all", "spares", "clients"}
             | {f"{role}s" for role in roles(topology)}
             | {node.name for node in topology.nodes}
             | set(topology.clients)
@@ -158,7 +158,8 @@ class _Parser:
 
 
 def resolve(selector: Selector, topology: Topology, view: ClusterView, rng: random.Random) -> tuple[str, ...]:
-    """Node and client-host names, in the topology's order, against the state that `view` knows now.
+    """Node and client-host names, in the topology's order, against the state that `view` knows now. Nodes that are
+    spares in `topology` are only reached by their name and by `spares`.
 
     Empty where nobody is it. Draws come from `rng`. Raises `UserError` for a function that the system
     does not have.
@@ -189,12 +190,14 @@ def _names(selector: Selector, topology: Topology, view: ClusterView, rng: rando
 
 def _named(name: str, topology: Topology) -> Sequence[str]:
     if name == "all":
-        return [node.name for node in topology.nodes]
+        return [node.name for node in topology.founders]
+    if name == "spares":
+        return [node.name for node in topology.nodes if node.spare]
     if name == "clients":
         return topology.clients
     if name in topology.clients or any(node.name == name for node in topology.nodes):
         return [name]
-    return [node.name for node in topology.nodes if f"{node.role}s" == name]
+    return [node.name for node in topology.founders if f"{node.role}s" == name]
 
 
 def _draw(how: str, names: Sequence[str], rng: random.Random) -> Sequence[str]:
@@ -208,10 +211,10 @@ def _draw(how: str, names: Sequence[str], rng: random.Random) -> Sequence[str]:
 
 
 def _draw_of_all(how: str, topology: Topology, rng: random.Random) -> Sequence[str]:
-    everyone = [node.name for node in topology.nodes]
+    everyone = [node.name for node in topology.founders]
     if how not in ("minority", "majority"):
         return _draw(how, everyone, rng)
-    groups = [[node.name for node in topology.with_role(role)] for role in roles(topology)]
+    groups = [[n.name for n in topology.founders if n.role == role] for role in roles(topology)]
     return [name for group in groups for name in _draw(how, group, rng)]
 
 

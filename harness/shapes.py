@@ -28,12 +28,13 @@ def cut_links(
     `ring`: each of the targets sees a majority of them and no two see the same one.
     `direction` is seen from the targets; a bridge and a ring cut both ways. `clients` cuts the targets
     from the client hosts too. A client host as target loses its links to all nodes (`isolate`, `halves`).
+    Spares take no part.
     """
     shape = params.get("shape", "isolate")
     direction = params.get("direction", "both")
-    nodes = [node.name for node in topology.nodes]
+    nodes = [node.name for node in topology.founders]
     servers = [name for name in targets if name in nodes]
-    clients = [name for name in targets if name not in nodes]
+    clients = [name for name in targets if name in topology.clients]
     links: list[Link] = []
     match shape:
         case "isolate":
@@ -45,7 +46,7 @@ def cut_links(
         case "peers":
             for target in servers:
                 role = topology.named(target).role
-                peers = [n.name for n in topology.with_role(role) if n.name not in servers]
+                peers = [n.name for n in topology.founders if n.role == role and n.name not in servers]
                 links += _between([target], peers, direction)
         case "clients":
             links += _between(servers, topology.clients, direction)
@@ -59,6 +60,22 @@ def cut_links(
         links += _between(servers, topology.clients, direction)
     links += _between(clients, nodes, direction)
     return tuple(dict.fromkeys(links))
+
+
+def links_of(targets: Iterable[str], topology: Topology, direction: str) -> tuple[Link, ...]:
+    """All links of these nodes, those to client hosts included; of a client host, those to all nodes."""
+    nodes = [node.name for node in topology.founders]
+    links: list[Link] = []
+    for target in targets:
+        others = [*nodes, *topology.clients] if target in nodes else nodes
+        links += _between([target], [other for other in others if other != target], direction)
+    return tuple(dict.fromkeys(links))
+
+
+def links_between(targets: Iterable[str], others: Iterable[str], direction: str) -> tuple[Link, ...]:
+    """The links between two groups; whoever is in both does not link to itself."""
+    links = _between(targets, others, direction)
+    return tuple(dict.fromkeys(link for link in links if link[0] != link[1]))
 
 
 def _between(side: Iterable[str], rest: Iterable[str], direction: str) -> list[Link]:

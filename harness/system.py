@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from harness.cluster import Cluster
+from harness.cluster import Cluster, Evidence
 from harness.node import NodeEvent, NodeProgram
 from harness.settings import Setting, Value
 from harness.topology import NodeInfo, Topology
@@ -78,3 +78,32 @@ class System(Protocol):
     def promise(self, config: Mapping[str, Any]) -> str:
         """The one-line guarantee of this configuration (semantics: what is claimed and what is not)."""
         ...
+
+
+Change = Literal["join", "leave", "replace"]
+
+
+@runtime_checkable
+class Administered(Protocol):
+    """What a system also has where nodes can come and go while it serves. Those without it refuse `join`,
+    `leave` and `replace` before a run starts."""
+
+    async def administer(
+        self, cluster: Cluster, change: Change, node: str, *, replaced: str | None = None
+    ) -> Evidence:
+        """Tells the system, and returns when the change is complete; the caller sets the time limit.
+
+        `join`: `node` was launched just now and is to take its part. `leave`: `node` is to hand on what it has;
+        it is retired afterwards. `replace`: `node` was launched just now in place of `replaced`, which is lost.
+        Evidence False where the system refused: nothing has changed, nor ever will. An exception is a
+        problem of the run.
+        """
+        ...
+
+
+@runtime_checkable
+class SpeaksInKinds(Protocol):
+    """What a system also has where a fault can pick messages between its nodes by their kind."""
+
+    message_kinds: frozenset[str]
+    """The tags of its messages (`systems.rpc.Codec.kinds`)."""

@@ -47,4 +47,18 @@ SETTINGS: tuple[Setting, ...] = (
         scope="harness",
         minimum=0,
     ),
+    Setting(
+        name="spares",
+        default=0,
+        doc="Nodes beside --nodes that are not started: for the faults join and replace, where the system has them",
+        scope="harness",
+        minimum=0,
+    ),
+    Setting(
+        name="membership.timeout.ms",
+        default=60_000,
+        doc="How long a node may take to join, to leave or to replace another",
+        scope="harness",
+        minimum=1,
+    ),
 )

@@ -12,6 +12,8 @@ class NodeInfo(msgspec.Struct, frozen=True):
     role: str
     id: int
     port: int
+    spare: bool = False
+    """Not started with the cluster: there to be launched."""
 
 
 class Topology(msgspec.Struct, frozen=True):
@@ -24,6 +26,11 @@ class Topology(msgspec.Struct, frozen=True):
     nodes: tuple[NodeInfo, ...]
     clients: tuple[str, ...] = ()
     subjects: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+
+    @property
+    def founders(self) -> tuple[NodeInfo, ...]:
+        """The nodes that the cluster begins with."""
+        return tuple(n for n in self.nodes if not n.spare)
 
     def named(self, name: str) -> NodeInfo:
         for node in self.nodes:

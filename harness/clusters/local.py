@@ -99,6 +99,10 @@ class LocalCluster:
     def events(self) -> Sequence[NodeEvent]:
         return self._events
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.topology.founders)
+
     def now_ns(self) -> int:
         return time.monotonic_ns() - self._start_ns
 
@@ -110,6 +114,7 @@ class LocalCluster:
         # What an earlier cluster on the same data told is no news of this one.
         self._read = {name: _size(self._events_file(name)) for name in names}
         self._tail = asyncio.ensure_future(self._follow_events())
+        names = list(self.members)
         for name in names:
             self._spawn(name)
         limit_s = int(self._config.get("ready.timeout.ms", 60_000)) / 1000
@@ -300,8 +305,40 @@ class LocalCluster:
     async def heal(self, source: str, target: str) -> Evidence:
         _not_here("partition")
 
-    async def degrade(self, source: str, target: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+    async def wipe(self, node: str) -> Evidence:
+        _not_here("wipe")
+
+    async def fill_disk(self, node: str, *, full: bool) -> Evidence:
+        _not_here("disk-full")
+
+    async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+        _not_here("slow-disk")
+
+    async def launch(self, node: str) -> Evidence:
+        _not_here("join")
+
+    async def retire(self, node: str) -> Evidence:
+        _not_here("leave")
+
+    async def degrade(
+        self,
+        source: str,
+        target: str,
+        *,
+        latency_ms: float,
+        jitter_ms: float,
+        loss: float = 0.0,
+        bandwidth_kbps: float = 0.0,
+        datagram_loss: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+    ) -> Evidence:
         _not_here("slow")
+
+    async def delay_messages(
+        self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
+    ) -> Evidence:
+        _not_here("message-kinds")
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
         _not_here("clock")

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from harness.cluster import Evidence, How, Scenario
 from harness.errors import UserError
-from harness.node import Address, NodeEvent
-from harness.sim.choices import START, Choices, Recording
+from harness.node import Address, MessageDelays, NodeEvent
+from harness.schedule import KINDS, MESSAGE_KINDS
+from harness.sim.choices import MESSAGE_DELAY, START, Choices, Recording
 from harness.sim.environment import SimEnvironment
 from harness.sim.errors import ProcessKilled
 from harness.sim.host import DEAD, PAUSED, RUNNING, Host, Process
@@ -20,7 +21,7 @@ from harness.topology import Topology
 
 T = TypeVar("T")
 
-CAPABILITIES = frozenset({"partition", "kill", "pause", "power", "clock", "slow", "crash-at"})
+CAPABILITIES = KINDS | {MESSAGE_KINDS}
 _STOP_GRACE_S = 1.0
 
 
@@ -95,6 +96,9 @@ class SimCluster:
         self._clients: dict[str, SimClientHost] = {}
         self._armed: dict[tuple[str, str], list[Callable[[str], None]]] = {}
         self._mains: dict[str, asyncio.Task[Any]] = {}
+        self._members = {node.name: True for node in topology.founders}
+        """Name -> whether it is a founder."""
+        self._delays: dict[str, MessageDelays] = {}
         self.steps: dict[str, int] = {}
         for node in topology.nodes:
             world.host(node.name)
@@ -114,6 +118,10 @@ class SimCluster:
         return self._topology
 
     @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(name for name in self._names() if name in self._members)
+
+    @property
     def events(self) -> Sequence[NodeEvent]:
         return self._events
 
@@ -122,7 +130,7 @@ class SimCluster:
 
     async def start(self) -> None:
         """Starts every node, each at a moment of its own."""
-        for node in self._topology.nodes:
+        for node in self._topology.founders:
             delay = self._world.choices.uniform(START) * self._world.physics.start_stagger_ns
             self._start(node.name, delay / 1e9)
 
@@ -206,6 +214,45 @@ class SimCluster:
         self._trace("power-fail", node=node, lost_bytes=lost)
         return Evidence(True, f"{node} lost power and {lost} bytes that were not fsynced")
 
+    async def wipe(self, node: str) -> Evidence:
+        if self._process(node) is not None:
+            return Evidence(False, f"{node} is running")
+        gone = self._host(node).disk.wipe()
+        self._trace("wipe", node=node, lost_bytes=gone)
+        return Evidence(True, f"{node} lost its disk with {gone} bytes")
+
+    async def fill_disk(self, node: str, *, full: bool) -> Evidence:
+        self._host(node).disk.full = full
+        self._trace("fill-disk", node=node, full=full)
+        return Evidence(True, f"the disk of {node} {'is full' if full else 'has room again'}")
+
+    async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+        disk = self._host(node).disk
+        disk.extra_ns, disk.jitter_ns = round(latency_ms * 1e6), round(jitter_ms * 1e6)
+        self._trace("slow-disk", node=node, latency_ms=latency_ms, jitter_ms=jitter_ms)
+        return Evidence(
+            True, f"an fsync on {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+        )
+
+    async def launch(self, node: str) -> Evidence:
+        if node in self._members:
+            return Evidence(False, f"{node} is a member already")
+        self._host(node).disk.wipe()
+        self._members[node] = False
+        self._trace("launch", node=node)
+        self._start(node, 0.0)
+        return Evidence(True, f"{node} runs, on an empty disk")
+
+    async def retire(self, node: str) -> Evidence:
+        if self._members.pop(node, None) is None:
+            return Evidence(False, f"{node} is no member")
+        process = self._process(node)
+        if process is not None:
+            self._world.kill(process)
+        gone = self._host(node).disk.wipe()
+        self._trace("retire", node=node, lost_bytes=gone)
+        return Evidence(True, f"{node} is gone with its {gone} bytes")
+
     async def cut(self, source: str, target: str, *, how: How) -> Evidence:
         self._host(source), self._host(target)
         connections = self._world.network.cut(source, target, how)
@@ -218,13 +265,51 @@ class SimCluster:
         self._trace("heal", source=source, target=target)
         return Evidence(True, f"{source} reaches {target}")
 
-    async def degrade(self, source: str, target: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+    async def degrade(
+        self,
+        source: str,
+        target: str,
+        *,
+        latency_ms: float,
+        jitter_ms: float,
+        loss: float = 0.0,
+        bandwidth_kbps: float = 0.0,
+        datagram_loss: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+    ) -> Evidence:
         self._host(source), self._host(target)
         link = self._world.network.link(source, target)
         link.extra_ns, link.jitter_ns = round(latency_ms * 1e6), round(jitter_ms * 1e6)
-        self._trace("degrade", source=source, target=target, latency_ms=latency_ms, jitter_ms=jitter_ms)
+        poor = {
+            "loss": loss,
+            "bandwidth_kbps": bandwidth_kbps,
+            "datagram_loss": datagram_loss,
+            "duplicate": duplicate,
+            "reorder": reorder,
+        }
+        link.degrade(**poor)
+        told = {name: value for name, value in poor.items() if value}
+        self._trace(
+            "degrade", source=source, target=target, latency_ms=latency_ms, jitter_ms=jitter_ms, **told
+        )
+        slower = f"{source} to {target} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+        return Evidence(True, ", ".join([slower, *(f"{name} {value:g}" for name, value in told.items())]))
+
+    async def delay_messages(
+        self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
+    ) -> Evidence:
+        self._host(source), self._host(target)
+        for end in (source, target):
+            self._delays_of(end).set(
+                source, target, kind, latency_s=latency_ms / 1e3, jitter_s=jitter_ms / 1e3
+            )
+        self._trace(
+            "delay", source=source, target=target, message=kind, latency_ms=latency_ms, jitter_ms=jitter_ms
+        )
         return Evidence(
-            True, f"{source} to {target} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+            True,
+            f"{kind} from {source} to {target} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer",
         )
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
@@ -262,6 +347,12 @@ class SimCluster:
         process = self._host(name).process
         return None if process is None or process.state == DEAD else process
 
+    def _delays_of(self, node: str) -> MessageDelays:
+        if node not in self._delays:
+            uniform = self._world.choices.uniform
+            self._delays[node] = MessageDelays(lambda: uniform(MESSAGE_DELAY))
+        return self._delays[node]
+
     def _start(self, node: str, delay_s: float) -> None:
         host = self._host(node)
         process = self._world.begin(host)
@@ -274,6 +365,8 @@ class SimCluster:
             bugs=self._bugs,
             on_emit=self._report,
             on_step=self._step,
+            founder=self._members[node],
+            delays=self._delays_of(node),
         )
         main = self._mains[node] = self._world.spawn(process, self._main(environment, delay_s))
         main.add_done_callback(

@@ -25,6 +25,12 @@ TORN_WRITE: Final = 5
 CLOSE_OF_KILLED: Final = 6
 START: Final = 7
 SEGMENT: Final = 8
+LOSS: Final = 9
+DATAGRAM_LOST: Final = 10
+DATAGRAM_DUPLICATED: Final = 11
+DATAGRAM_LATE: Final = 12
+SLOW_DISK: Final = 13
+MESSAGE_DELAY: Final = 14
 
 NAMES: Final = (
     "latency of a packet",
@@ -36,6 +42,12 @@ NAMES: Final = (
     "how the kernel closes a killed process's connection",
     "start of a node",
     "where a stream is cut into segments",
+    "whether a packet of a stream is lost",
+    "whether a datagram is lost",
+    "whether a datagram is doubled",
+    "how late an overtaken datagram is",
+    "jitter of a slow disk",
+    "jitter of delayed messages",
 )
 """What each decision is, by its number."""
 

@@ -11,7 +11,7 @@ import asyncio
 import errno
 from typing import TYPE_CHECKING
 
-from harness.sim.choices import FSYNC, TORN_WRITE, Choices
+from harness.sim.choices import FSYNC, SLOW_DISK, TORN_WRITE, Choices
 
 if TYPE_CHECKING:
     from harness.sim.loop import SimLoop
@@ -105,6 +105,10 @@ class SimDisk:
         self._losses = 0
         self.capacity: int | None = None
         """Bytes; None is endless."""
+        self.full = False
+        self.extra_ns = 0
+        self.jitter_ns = 0
+        """Added to every fsync."""
         self.fsyncs = 0
 
     def attach(self, loop: SimLoop) -> None:
@@ -155,6 +159,9 @@ class SimDisk:
     async def fsync(self, name: str) -> None:
         assert self._loop is not None
         file = self._file(name)
+        if self.full and (file.before is not None or len(file.data) > file.synced):
+            # Space is found when a page is written back, not when the program hands it over.
+            raise OSError(errno.ENOSPC, "No space left on device")
         self._tickets = ticket = self._tickets + 1
         file.begin_sync(ticket)
         done = self._loop.create_future()
@@ -178,7 +185,17 @@ class SimDisk:
         ns = low + int((high - low) * draw)
         if draw > 0.98:
             ns += int(9 * high * (draw - 0.98) * 50)
+        if self.extra_ns or self.jitter_ns:
+            ns += self.extra_ns + int(self.jitter_ns * self._choices.uniform(SLOW_DISK))
         return ns
+
+    def wipe(self) -> int:
+        """A new, empty disk; returns how many bytes are gone."""
+        self._losses += 1
+        gone, self._used = self._used, 0
+        self._files = {}
+        self._durable_names = {}
+        return gone
 
     def lose_power(self, *, torn: bool) -> int:
         """Drops what was not fsynced; returns how many bytes were lost.
@@ -214,6 +231,6 @@ class SimDisk:
         return file
 
     def _reserve(self, size: int) -> None:
-        if size > 0 and self.capacity is not None and self._used + size > self.capacity:
+        if size > 0 and (self.full or (self.capacity is not None and self._used + size > self.capacity)):
             raise OSError(errno.ENOSPC, "No space left on device")
         self._used += size

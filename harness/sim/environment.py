@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.node import Address
+from harness.node import Address, MessageDelays
 from harness.sim.clock import SimWallClock
 from harness.sim.disk import SimDisk
 from harness.sim.errors import ProcessKilled
@@ -71,6 +71,8 @@ class SimEnvironment:
         bugs: frozenset[str],
         on_emit: Callable[[str, str, dict[str, Any]], None],
         on_step: Callable[[str, str], None],
+        founder: bool,
+        delays: MessageDelays,
     ) -> None:
         self._info = info
         self._topology = topology
@@ -81,6 +83,8 @@ class SimEnvironment:
         self._bugs = bugs
         self._on_emit = on_emit
         self._on_step = on_step
+        self._founder = founder
+        self._delays = delays
         self._listen = Address(info.name, info.port)
 
     @property
@@ -122,6 +126,14 @@ class SimEnvironment:
     @property
     def incarnation(self) -> int:
         return self._process.incarnation
+
+    @property
+    def founder(self) -> bool:
+        return self._founder
+
+    @property
+    def delays(self) -> MessageDelays:
+        return self._delays
 
     @property
     def listen(self) -> Address:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from harness.cluster import How
 from harness.sim.choices import RETRANSMIT, Choices
+from harness.sim.datagrams import Datagrams, SimDatagramTransport
 from harness.sim.handles import Handle
 from harness.sim.host import DEAD, Host, Process
 from harness.sim.link import Link
@@ -65,6 +66,7 @@ class Network:
         self._links: dict[tuple[str, str], Link] = {}
         self._listeners: dict[tuple[str, int], SimServer] = {}
         self._parked: list[_Attempt] = []
+        self.datagrams = Datagrams(self)
 
     # hosts and names
 
@@ -85,7 +87,9 @@ class Network:
         key = (source, target)
         link = self._links.get(key)
         if link is None:
-            link = Link(self.hosts[source], self.hosts[target], self.choices, self.physics)
+            link = Link(
+                self.hosts[source], self.hosts[target], self.choices, self.physics, lambda: self.loop.now_ns
+            )
             self._links[key] = link
         return link
 
@@ -109,6 +113,7 @@ class Network:
         link.cut = None
         for pipe in self._pipes(lambda p: p.link is link):
             pipe.link_open(prompt=prompt)
+        self.datagrams.heal(link)
         names = {source, target}
         self._retry_parked(lambda a: {a.process.host.name, a.target.name} == names, prompt=prompt)
 
@@ -122,6 +127,7 @@ class Network:
         """Its listeners are gone; its kernel closes its connections. Returns how many there were."""
         for key in [k for k, server in self._listeners.items() if server.process is process]:
             del self._listeners[key]
+        self.datagrams.process_died(process)
         endpoints = list(process.endpoints)
         process.endpoints.clear()
         for endpoint in endpoints:
@@ -173,6 +179,12 @@ class Network:
             if self._listeners.get((server.process.host.name, port)) is server:
                 del self._listeners[server.process.host.name, port]
 
+    def datagram_socket(
+        self, process: Process, port: int, remote: tuple[str, int] | None
+    ) -> SimDatagramTransport:
+        to = None if remote is None else (self.resolve(remote[0], process.host), int(remote[1]))
+        return self.datagrams.bind(process, port, to)
+
     # connecting
 
     async def connect(self, process: Process, name: str, port: int) -> SimTransport:
@@ -205,7 +217,8 @@ class Network:
         elif self._silent(attempt):
             self._park(attempt)
         else:
-            self.loop.kernel_timer(self.loop.now_ns + link.latency_ns(), self._syn_arrives, attempt)
+            delay = link.latency_ns() + (link.stream_delay_ns(0) if link.flaky else 0)
+            self.loop.kernel_timer(self.loop.now_ns + delay, self._syn_arrives, attempt)
 
     def _silent(self, attempt: _Attempt) -> bool:
         there = self.link(attempt.process.host.name, attempt.target.name)

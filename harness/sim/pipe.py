@@ -92,6 +92,8 @@ class Pipe:
             self._stall()
             return
         when = loop.now_ns + link.latency_ns()
+        if link.flaky:
+            when += link.stream_delay_ns(0 if isinstance(segment, Mark) else len(segment))
         if when <= self._last_ns:
             when = self._last_ns + 1
         self._last_ns = when

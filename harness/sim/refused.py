@@ -14,7 +14,6 @@ REFUSED_LOOP_CALLS = {
     "remove_writer": "a simulated loop has no file descriptors; use streams or create_connection",
     "connect_read_pipe": "there are no pipes between simulated hosts",
     "connect_write_pipe": "there are no pipes between simulated hosts",
-    "create_datagram_endpoint": "datagrams are not simulated; use create_connection",
     "create_unix_connection": "there are no Unix sockets between simulated hosts; use create_connection",
     "create_unix_server": "there are no Unix sockets between simulated hosts; use create_server",
     "sendfile": "simulated disks have no file descriptors; write the bytes to the transport",

@@ -1,4 +1,4 @@
-"""asyncio's connection calls, on the simulated network."""
+"""asyncio's connection and datagram calls, on the simulated network."""
 
 from __future__ import annotations
 
@@ -62,6 +62,28 @@ class StreamLoop(SimLoop):
         if start_serving:
             server.listen()
         return server
+
+    async def create_datagram_endpoint(  # type: ignore[override]
+        self,
+        protocol_factory: Callable[[], Any],
+        local_addr: tuple[str, int] | None = None,
+        remote_addr: tuple[str, int] | None = None,
+        *,
+        sock: Any = None,
+        **ignored: Any,
+    ) -> tuple[asyncio.DatagramTransport, Any]:
+        """`family`, `reuse_port`, `allow_broadcast` and the like make no difference here."""
+        _refuse_real(None, sock, "loop.create_datagram_endpoint")
+        process = self.process
+        if local_addr is not None and self.network.resolve(local_addr[0], process.host) is not process.host:
+            raise OSError(
+                99, f"Cannot assign requested address: {local_addr[0]!r} is not {process.host.name!r}"
+            )
+        port = 0 if local_addr is None else int(local_addr[1])
+        transport = self.network.datagram_socket(process, port, remote_addr)
+        protocol = protocol_factory()
+        transport.start(protocol)
+        return transport, protocol
 
     async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0

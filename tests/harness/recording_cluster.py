@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from harness.cluster import Evidence, How
 from harness.clusters.client_tasks import TaskHost
 from harness.node import Address, NodeEvent
-from harness.schedule import KINDS
+from harness.schedule import KINDS, MESSAGE_KINDS
 from harness.topology import Topology
 
 
 class RecordingCluster:
     """`calls` in order, as text. `failing` makes the named call raise; `unproven` makes it unverifiable."""
 
-    capabilities = KINDS
+    capabilities = KINDS | {MESSAGE_KINDS}
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.calls: list[str] = []
-        self.up = {node.name for node in topology.nodes}
+        self.members = tuple(node.name for node in topology.founders)
+        self.up = set(self.members)
         self.failing = ""
         self.unproven = ""
         self.armed: dict[tuple[str, str], Callable[[str], None]] = {}
@@ -78,8 +79,52 @@ class RecordingCluster:
     async def heal(self, source: str, target: str) -> Evidence:
         return self._did(f"heal {source}>{target}")
 
-    async def degrade(self, source: str, target: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
-        return self._did(f"slow {source}>{target} {latency_ms:g}±{jitter_ms:g}")
+    async def wipe(self, node: str) -> Evidence:
+        return self._did(f"wipe {node}")
+
+    async def fill_disk(self, node: str, *, full: bool) -> Evidence:
+        return self._did(f"{'fill' if full else 'empty'} {node}")
+
+    async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+        return self._did(f"disk {node} {latency_ms:g}±{jitter_ms:g}")
+
+    async def launch(self, node: str) -> Evidence:
+        self.members = tuple(n.name for n in self.topology.nodes if n.name in (*self.members, node))
+        self.up.add(node)
+        return self._did(f"launch {node}")
+
+    async def retire(self, node: str) -> Evidence:
+        self.members = tuple(n for n in self.members if n != node)
+        self.up.discard(node)
+        return self._did(f"retire {node}")
+
+    async def degrade(
+        self,
+        source: str,
+        target: str,
+        *,
+        latency_ms: float,
+        jitter_ms: float,
+        loss: float = 0.0,
+        bandwidth_kbps: float = 0.0,
+        datagram_loss: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+    ) -> Evidence:
+        poor = {
+            "loss": loss,
+            "kbps": bandwidth_kbps,
+            "datagram-loss": datagram_loss,
+            "duplicate": duplicate,
+            "reorder": reorder,
+        }
+        told = "".join(f" {name} {value:g}" for name, value in poor.items() if value)
+        return self._did(f"slow {source}>{target} {latency_ms:g}±{jitter_ms:g}{told}")
+
+    async def delay_messages(
+        self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
+    ) -> Evidence:
+        return self._did(f"delay {kind} {source}>{target} {latency_ms:g}±{jitter_ms:g}")
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
         return self._did(f"skew {node} {offset_ms:g} x{rate:g}")
