@@ -79,6 +79,10 @@ class Consumer(Protocol):
         """High watermark, or last stable offset for a read_committed consumer."""
         ...
 
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Log start: 0 until retention or a request removes records."""
+        ...
+
     async def close(self) -> None: ...
 
 

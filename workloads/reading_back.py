@@ -4,7 +4,7 @@
      "isolation":"read_committed","from":0,"next":2000,"end":4711,"high_watermark":4712,"reached":false}
 
 One operation reads a piece, from `from` up to `next`; pieces of one process join to a chain, and the chain that
-begins at 0 and `reached` the `end` (the end offset asked for before reading, under this isolation) is
+begins at the log's start and `reached` the `end` (the end offset asked for before reading, under this isolation) is
 the authoritative log. A partition is done when another look found nothing more, and, with transactions,
 when the last stable offset has come up to the high watermark or has had the time to.
 """
@@ -45,21 +45,26 @@ class Reader:
         if self._consumer is None:
             self._consumer = await self._log.consumer(isolation=self._isolation)
         consumer = self._consumer
-        if self._at != (partition, start):
+        position = max(start, await _beginning(consumer, partition))
+        if self._at != (partition, position):
             await consumer.assign([partition])
-            consumer.seek(partition, start)
+            consumer.seek(partition, position)
         end = (await consumer.end_offsets([partition]))[partition]
         extra: dict[str, Any] = {"isolation": self._isolation, "from": start, "end": end}
         if self._wants_high_watermark:
             extra["high_watermark"] = await self._high_watermark(partition)
         records: list[list[Any]] = []
-        position, idle = start, 0
+        idle = 0
         while position < end and len(records) < PIECE_RECORDS and idle < IDLE_POLLS:
             polled = await consumer.poll(timeout_ms=500, max_records=PIECE_RECORDS)
             records += [shown(record) for record in polled]
             before, position = position, await consumer.position(partition)
             idle = 0 if polled or position > before else idle + 1
         self._at = (partition, position)
+        # Asked for last: whatever this piece could not read any more lies below it.
+        if begins := await _beginning(consumer, partition):
+            extra["log_start"] = begins
+            position = max(position, begins)
         return ok(records, next=position, reached=position >= end, **extra)
 
     async def _high_watermark(self, partition: TopicPartition) -> int:
@@ -71,6 +76,10 @@ class Reader:
         for consumer in (self._consumer, self._watermarks):
             if consumer is not None:
                 await consumer.close()
+
+
+async def _beginning(consumer: Consumer, partition: TopicPartition) -> int:
+    return (await consumer.beginning_offsets([partition]))[partition]
 
 
 class _Progress:

@@ -41,7 +41,8 @@ def vanished_reads(seen: Observations, partition: Partition) -> list[Finding]:
     acknowledged: what a consumer was given must stay.
 
     A definitely failed write that was read anyway (`aborted-read`) is rightly absent. A read that ended
-    after the final read had begun proves nothing by an absence beyond its end.
+    after the final read had begun proves nothing by an absence beyond its end. What lies below the log's
+    start was removed on purpose (rule 7, semantics 1c).
     """
     final = partition.final
     if final is None:
@@ -52,6 +53,8 @@ def vanished_reads(seen: Observations, partition: Partition) -> list[Finding]:
     reads = partition.reads
     for offset, value, operation in zip(reads.offset, reads.value, reads.operation, strict=True):
         if final.values.get(offset) == value or (offset, value) in found or seen.done(operation) > began:
+            continue
+        if offset < final.log_start:
             continue
         if definitely_failed(partition, value):
             continue

@@ -17,7 +17,8 @@ def lost_and_unseen(seen: Observations) -> list[Finding]:
 
     Rule 1 (semantics 1c): only an `ok` is an acknowledgement. Rule 2: an `info` transaction is committed once one
     of its outputs is read at read_committed; its other outputs that were acknowledged one by one then count too.
-    Rule 6: `unseen` is no loss before the final read has come to the end; below that, a loss is proven
+    Rule 7: what retention or DeleteRecords removed is not lost; the log's start, read back with the final read,
+    says what that is, and above it nothing may be missing. Rule 6: `unseen` is no loss before the final read has come to the end; below that, a loss is proven
     only where a reader passed the acknowledged offset after the acknowledgement.
     """
     findings: list[Finding] = []
@@ -36,7 +37,13 @@ def lost_and_unseen(seen: Observations) -> list[Finding]:
 def _absent(seen: Observations, partition: Partition) -> list[int]:
     read = partition.final.values.values() if partition.final is not None else partition.reads.value
     present = set(read)
-    return [row for row in _acknowledged(seen, partition) if partition.writes.value[row] not in present]
+    offsets = partition.writes.offset
+    return [
+        row
+        for row in _acknowledged(seen, partition)
+        if partition.writes.value[row] not in present
+        and ((offset := offsets[row]) is None or offset >= partition.log_start)
+    ]
 
 
 def acknowledged_count(seen: Observations, partition: Partition) -> int:
@@ -67,8 +74,10 @@ def _judged_by_final(seen: Observations, partition: Partition, final: Final, row
     still be hidden; what was acknowledged after the final read had begun may have come too late for it."""
     offset = partition.writes.offset[row]
     hidden = final.hidden and (offset is None or offset >= final.end)
+    # Without its offset nobody can tell whether it was removed on purpose.
+    removed = offset is None and final.log_start > 0
     late = seen.done(partition.writes.operation[row]) > seen.index(final.operations[0])
-    name = "unseen" if hidden or late else "lost-write"
+    name = "unseen" if hidden or late or removed else "lost-write"
     return _finding(seen, partition, row, name, final.operation_at(seen, offset))
 
 

@@ -49,6 +49,8 @@ class Final:
     operations: tuple[int, ...]
     end: int
     high_watermark: int
+    log_start: int = 0
+    """The log's beginning when the last of them was through: what lies below was removed on purpose."""
 
     @property
     def hidden(self) -> bool:
@@ -78,6 +80,8 @@ class Partition:
     """(reached offset, end offset) of the longest final read that did not arrive."""
     ends: list[tuple[int, int, bool]] = field(default_factory=list)
     """(operation, end offset, asked after the heal)."""
+    log_start: int = 0
+    """The highest log start that a final read was told of (rule 7, semantics 1c)."""
     writers: dict[Value, list[int]] = field(default_factory=dict)
     """Value -> rows of `writes`."""
 
@@ -254,6 +258,7 @@ def _final_read(
     start, reached, end = int(extra["from"]), int(extra["next"]), int(extra["end"])
     high_watermark = int(extra.get("high_watermark", end))
     partition.ends.append((position, max(end, high_watermark), True))
+    partition.log_start = max(partition.log_start, int(extra.get("log_start", 0)))
     key = (operation.process, name)
     if start == 0:
         chains[key] = _Chain()
@@ -266,7 +271,7 @@ def _final_read(
     chain.next_offset = reached
     if extra.get("reached") and reached >= end:
         values = dict(sorted(chain.values.items()))
-        partition.final = Final(values, tuple(chain.operations), end, high_watermark)
+        partition.final = Final(values, tuple(chain.operations), end, high_watermark, partition.log_start)
         return
     if partition.final is not None and partition.final.operations[0] == chain.operations[0]:
         partition.final = None  # the log grew, and what it grew by was not read

@@ -17,7 +17,8 @@ def poll_jumps(seen: Observations, orders: dict[str, dict[int, Value]]) -> list[
     the first one it is unknown; so a jump across a rebalance is none. Rule 3: what was skipped must be a
     value of the version order, and no aborted one; a gap is legal. A jump forward counts only from a record
     that the version order knows at that offset, for otherwise the log was truncated in between.
-    Transfers are not judged: they rewind on purpose, and `exactly-once` judges what they skip.
+    What was skipped below the log's start may have been removed before the consumer came to it, and its
+    reset is none of the log's faults (rule 7). Transfers are not judged: they rewind on purpose, and `exactly-once` judges what they skip.
     """
     known = {name: _visible(seen, name, order) for name, order in orders.items()}
     stood: dict[tuple[Process, str], tuple[int, int | None]] = {}
@@ -67,7 +68,11 @@ def _jumps(
 
 def _visible(seen: Observations, name: str, order: dict[int, Value]) -> list[int]:
     partition = seen.partitions[name]
-    return [offset for offset, value in order.items() if not definitely_failed(partition, value)]
+    return [
+        offset
+        for offset, value in order.items()
+        if offset >= partition.log_start and not definitely_failed(partition, value)
+    ]
 
 
 def _finding(

@@ -112,6 +112,12 @@ class AiokafkaConsumer:
             ends = await self._consumer.end_offsets([LibraryPartition(*p) for p in partitions])
         return {TopicPartition(*partition): int(offset) for partition, offset in sorted(ends.items())}
 
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the partitions' logs begin: above 0 once retention or DeleteRecords removed something."""
+        async with outcomes():
+            starts = await self._consumer.beginning_offsets([LibraryPartition(*p) for p in partitions])
+        return {TopicPartition(*partition): int(offset) for partition, offset in sorted(starts.items())}
+
     async def close(self) -> None:
         """Takes at most a few seconds, whatever the cluster does."""
         with contextlib.suppress(Exception):

@@ -190,5 +190,9 @@ class MemoryConsumer:
         self.log.flaky()
         return {p: self._end(p) for p in partitions}
 
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        self.log.flaky()
+        return dict.fromkeys(partitions, 0)
+
     async def close(self) -> None:
         return None
