@@ -105,5 +105,7 @@ class Administered(Protocol):
 class SpeaksInKinds(Protocol):
     """What a system also has where a fault can pick messages between its nodes by their kind."""
 
-    message_kinds: frozenset[str]
-    """The tags of its messages (`systems.rpc.Codec.kinds`)."""
+    @property
+    def message_kinds(self) -> frozenset[str]:
+        """The tags of its messages (`systems.rpc.Codec.kinds`)."""
+        ...

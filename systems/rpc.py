@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 import msgspec
 
-from harness.node import Address
+from harness.node import Address, MessageDelays, NodeEnvironment
 
 PREAMBLE: Final = b"\xffrpc"
 _HEADER: Final = struct.Struct(">IBI")
@@ -28,7 +29,7 @@ A raised `ConnectionError` drops the connection without an answer."""
 
 
 class Codec:
-    """Encodes any struct; decodes one of a fixed set of tagged structs."""
+    """Encodes any struct; decodes one of a fixed set of tagged structs, whose tags are `kinds`."""
 
     def __init__(self, *messages: type[msgspec.Struct]) -> None:
         union: Any = messages[0]
@@ -36,6 +37,12 @@ class Codec:
             union = union | message
         self.encode = msgspec.msgpack.Encoder().encode
         self.decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(union).decode
+        self.kinds = frozenset(kind_of(message) for message in messages)
+
+
+def kind_of(message: Any) -> str:
+    """What faults call this message (or its type): its tag."""
+    return str(message.__struct_config__.tag)
 
 
 class _Frames(asyncio.Protocol):
@@ -150,10 +157,44 @@ class ServerConnection(_Frames):
             self.send(_RESPONSE, correlation, response)
 
 
+class _Delayed:
+    """Messages of one direction that a fault holds back by their kind (`harness.node.MessageDelays`), each kind
+    in its own order; all others overtake them."""
+
+    def __init__(self, faults: MessageDelays, source: str, target: str) -> None:
+        self.active = faults.link(source, target)
+        self.queues: dict[str, deque[tuple[float, Callable[[], None]]]] = {}
+        self._draw_s = faults.draw_s
+
+    def holds(self, message: Any, deliver: Callable[[], None]) -> bool:
+        """True where it is delivered later. Behind a message of its kind that still waits it waits, too."""
+        kind = kind_of(message)
+        delay, queue = self.active.get(kind), self.queues.get(kind)
+        if delay is None and queue is None:
+            return False
+        loop = asyncio.get_running_loop()
+        due = loop.time() + (0.0 if delay is None else self._draw_s(delay))
+        if queue is None:
+            queue = self.queues[kind] = deque()
+        else:
+            due = max(due, queue[-1][0])
+        queue.append((due, deliver))
+        loop.call_at(due, self._next, kind)
+        return True
+
+    def _next(self, kind: str) -> None:
+        queue = self.queues[kind]
+        _, deliver = queue.popleft()
+        if not queue:
+            del self.queues[kind]
+        deliver()
+
+
 class _ClientConnection(_Frames):
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, answers: _Delayed | None) -> None:
         super().__init__(codec)
         self.pending: dict[int, asyncio.Future[Any]] = {}
+        self._answers = answers
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -165,6 +206,16 @@ class _ClientConnection(_Frames):
         return self._transport is not None and not self._transport.is_closing()
 
     def on_frame(self, kind: int, correlation: int, message: Any) -> None:
+        answers = self._answers
+        if (
+            answers is not None
+            and (answers.active or answers.queues)
+            and answers.holds(message, lambda: self._answered(correlation, message))
+        ):
+            return
+        self._answered(correlation, message)
+
+    def _answered(self, correlation: int, message: Any) -> None:
         future = self.pending.pop(correlation, None)
         if future is not None and not future.done():
             future.set_result(message)
@@ -176,16 +227,36 @@ class _ClientConnection(_Frames):
                 future.set_exception(ConnectionResetError("connection lost before the response"))
 
 
+def link_to(env: NodeEnvironment, peer: str, codec: Codec) -> Link:
+    """From this node to another one."""
+    return Link(
+        env.peer(peer),
+        codec,
+        requests=_Delayed(env.delays, env.name, peer),
+        answers=_Delayed(env.delays, peer, env.name),
+    )
+
+
 class Link:
     """The dialling side: one connection to one node, dialled when needed and again after a failure.
 
     A call that times out takes its connection down: nothing tells a silent peer from a stalled stream,
     and on a new connection the next call need not wait behind the stalled bytes.
+    Nodes make theirs with `link_to`, so that faults can delay their messages by kind.
     """
 
-    def __init__(self, address: Address, codec: Codec) -> None:
+    def __init__(
+        self,
+        address: Address,
+        codec: Codec,
+        *,
+        requests: _Delayed | None = None,
+        answers: _Delayed | None = None,
+    ) -> None:
         self._address = address
         self._codec = codec
+        self._requests = requests
+        self._answers = answers
         self._connection: _ClientConnection | None = None
         self._dialling: asyncio.Task[_ClientConnection] | None = None
         self._correlation = 0
@@ -202,7 +273,7 @@ class Link:
         future: asyncio.Future[Any] = loop.create_future()
         connection.pending[correlation] = future
         timer = loop.call_at(deadline, self._time_out, connection, future)
-        connection.send(_REQUEST, correlation, message)
+        self._send(connection, _REQUEST, correlation, message)
         try:
             return await future
         finally:
@@ -212,9 +283,19 @@ class Link:
     def send(self, message: Any) -> None:
         """One way, no promise: dropped where no connection stands (one is then dialled for the next)."""
         if self._connection is not None and self._connection.open:
-            self._connection.send(_ONE_WAY, 0, message)
+            self._send(self._connection, _ONE_WAY, 0, message)
         else:
             self._dial().add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    def _send(self, connection: _ClientConnection, kind: int, correlation: int, message: Any) -> None:
+        requests = self._requests
+        if (
+            requests is not None
+            and (requests.active or requests.queues)
+            and requests.holds(message, lambda: connection.send(kind, correlation, message))
+        ):
+            return
+        connection.send(kind, correlation, message)
 
     def close(self) -> None:
         if self._dialling is not None:
@@ -231,7 +312,7 @@ class Link:
     async def _connect(self) -> _ClientConnection:
         async with asyncio.timeout(2):
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _ClientConnection(self._codec), self._address.host, self._address.port
+                lambda: _ClientConnection(self._codec, self._answers), self._address.host, self._address.port
             )
         self._connection = connection
         return connection

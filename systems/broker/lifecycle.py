@@ -21,7 +21,7 @@ from systems.broker.controller_client import ControllerClient
 from systems.broker.lease import Lease
 from systems.broker.metadata import MetadataImage, apply_batch, decode_batch, decode_image
 from systems.raft.messages import ObserveReply, ObserveRequest, Snapshot, codec
-from systems.rpc import Link
+from systems.rpc import link_to
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Lifecycle:
         self._leaving = False
         self._controllers = ControllerClient(env)
         self._urgent = ControllerClient(env)
-        self._links = {n.id: Link(env.peer(n.name), codec) for n in env.topology.with_role("controller")}
+        self._links = {n.id: link_to(env, n.name, codec) for n in env.topology.with_role("controller")}
         self._position = Snapshot(0, 0, b"")
         self._controller_epoch = -1
         self._callbacks: list[ImageCallback] = []

@@ -11,7 +11,7 @@ from systems.broker.controller.recovery import awaits_recovery
 from systems.broker.metadata import MetadataImage
 from systems.broker.partition import Partition
 from systems.broker.replica_logs import ReplicaLog, ReplicaLogs, ReplicaLogsReply, codec
-from systems.rpc import Link
+from systems.rpc import link_to
 
 REPEAT_S: Final = 0.5
 _TIMEOUT_MS: Final = 1000
@@ -24,7 +24,7 @@ class LogReports:
         self._broker = broker
         self._replicas = replicas
         env = broker.env
-        self._links = [Link(env.peer(n.name), codec) for n in env.topology.with_role("controller")]
+        self._links = [link_to(env, n.name, codec) for n in env.topology.with_role("controller")]
         self._asked = 0
         self._changed = asyncio.Event()
         broker.on_image(lambda old, new: self._changed.set())

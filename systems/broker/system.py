@@ -16,6 +16,7 @@ from harness.topology import NodeInfo, Topology
 from systems.broker.bugs import BUGS
 from systems.broker.catalogue import CATALOGUE
 from systems.broker.health import describe_brokers
+from systems.broker.profiles import PROFILES
 from systems.broker.promise import promise
 from systems.broker.settings import SETTINGS
 from systems.broker.situations import SITUATIONS, count_situations
@@ -34,10 +35,18 @@ class BrokerSystem:
     description = "Kafka-compatible broker: KRaft-style controllers, replication, transactions, groups"
     capabilities = frozenset({"log", "transactions", "groups"})
     settings: tuple[Setting, ...] = SETTINGS
+    profiles: Mapping[str, Mapping[str, Value]] = PROFILES
     playground: Mapping[str, Value] = {"auto.create.topics.enable": True}
     bugs: Mapping[str, str] = BUGS
     catalogue: Sequence[Entry] = CATALOGUE
     situations: Mapping[str, str] = SITUATIONS
+
+    @property
+    def message_kinds(self) -> frozenset[str]:
+        """Of the controllers' Raft and what brokers tell them beside Kafka's own protocol."""
+        from systems.broker.replica_logs import codec
+
+        return codec.kinds
 
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
         """`count` brokers, and the three controllers of every cluster."""

@@ -18,7 +18,7 @@ from systems.quorum.resp.server import front
 from systems.quorum.ring import Ring
 from systems.quorum.storage import Storage
 from systems.quorum.tombstones import Purge
-from systems.rpc import Link
+from systems.rpc import link_to
 
 
 async def run_quorum_node(env: NodeEnvironment) -> None:
@@ -32,7 +32,7 @@ class QuorumNode:
         self._env = env
         names = [n.name for n in env.topology.nodes]
         self._timeout_ms = float(env.config["coordinator.timeout.ms"])
-        self._links = {name: Link(env.peer(name), CODEC) for name in names if name != env.name}
+        self._links = {name: link_to(env, name, CODEC) for name in names if name != env.name}
         self._ring = Ring(names, vnodes=int(env.config["ring.vnodes"]))
         self._storage = Storage(env)
         self._replica = Replica(env, self._storage)

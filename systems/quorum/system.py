@@ -34,6 +34,12 @@ class QuorumSystem:
     catalogue: Sequence[Entry] = CATALOGUE
     situations: Mapping[str, str] = SITUATIONS
 
+    @property
+    def message_kinds(self) -> frozenset[str]:
+        from systems.quorum.messages import CODEC
+
+        return CODEC.kinds
+
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
         return tuple(NodeInfo(f"n{i}", "store", i, PORT) for i in range(1, count + 1))
 

@@ -21,7 +21,7 @@ from systems.broker.replica_logs import ReplicaLogs, codec
 from systems.broker.server import Server
 from systems.raft.core import RaftConfig
 from systems.raft.node import RaftNode
-from systems.rpc import Link, ServerConnection
+from systems.rpc import ServerConnection, link_to
 
 CREATE_TOPICS: Final = 19
 CREATE_PARTITIONS: Final = 37
@@ -52,7 +52,7 @@ class Controller:
         self._producer_ids = ProducerIds(self.log)
         self._server = Server(env.name, self.handlers(), lambda context, error: None)
         peers = [n for n in env.topology.with_role("controller") if n.id != env.id]
-        self._links = {n.id: Link(env.peer(n.name), codec) for n in peers}
+        self._links = {n.id: link_to(env, n.name, codec) for n in peers}
         self._listener: asyncio.AbstractServer | None = None
         self.log.raft = RaftNode(
             RaftConfig(

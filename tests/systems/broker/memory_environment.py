@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from harness.node import Address
+from harness.node import Address, MessageDelays
 from harness.topology import NodeInfo, Topology
 
 
@@ -82,6 +82,8 @@ class MemoryEnvironment:
         self.config: Mapping[str, Any] = dict(config or {})
         self.bugs = bugs
         self.incarnation = 0
+        self.founder = True
+        self.delays = MessageDelays(self.random.random)
         self.listen = self.advertised = Address("127.0.0.1", 0)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.addresses: dict[str, Address] = {}
