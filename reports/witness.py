@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.ops import Operation
+from reports.cycles import CyclePicture, cycle_picture
 from reports.faults import Band
 from reports.offsets import Strip, is_sweep, strip
 from reports.operations import by_index, details, shorten, summary
@@ -102,6 +103,7 @@ class Witness(msgspec.Struct, frozen=True):
     strip: Strip | None
     replicas: ReplicaPicture | None
     inputs: InputPicture | None
+    cycle: CyclePicture | None
     data: str | None
 
 
@@ -201,6 +203,7 @@ def witness(number: int, anomaly: Mapping[str, Any], shown: Evidence) -> Witness
         strip=strip(proving, shown.sweeps, where),
         replicas=replica_picture(data),
         inputs=input_picture(data),
+        cycle=cycle_picture(data),
         data=shorten(msgspec.json.format(msgspec.json.encode(data), indent=2).decode(), 20_000)
         if data
         else None,
