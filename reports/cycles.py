@@ -186,9 +186,11 @@ def _arrow(edge: _Edge, boxes: Mapping[str, Box], count: int) -> Arrow:
         return _drawn(edge, (a.x + a.width * 0.3, a.y), (a.x + a.width * 0.7, a.y), -40)
     start, end = _border(a, b), _border(b, a)
     if count == 2:
-        # Two edges between the same boxes: one above the other.
-        offset = a.height * 0.22 * (-1 if a.x < b.x else 1)
+        # Two edges between the same boxes: one bends up, the other down.
+        side = -1 if a.x < b.x else 1
+        offset = a.height * 0.2 * side
         start, end = (start[0], start[1] + offset), (end[0], end[1] + offset)
+        return _drawn(edge, start, end, 44 * side)
     return _drawn(edge, start, end, 0)
 
 
