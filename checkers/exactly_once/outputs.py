@@ -52,7 +52,7 @@ def collect_outputs(seen: Observations, transfers: Transfers) -> Outputs:
         if name.rpartition("/")[0] not in topics:
             continue
         outputs.partitions.append(name)
-        if partition.final is None or partition.final.hidden:
+        if partition.final is None or partition.final.hidden or partition.final.log_start:
             outputs.incomplete.append(name)
         for offset, value in version_order(partition).items():
             _place(outputs, (name, offset), value)

@@ -29,6 +29,5 @@ BUGS: dict[str, str] = {
     "commit-retry-not-idempotent": "the retry of a commit whose answer was lost is refused",
     "txn-timeout-not-enforced": "the coordinator never aborts an expired transaction (KAFKA-5132)",
     "txn-offset-commit-not-group-fenced": "offsets of a former member are taken into a transaction (KIP-447)",
-    "retention-past-hw-or-lso": "retention removes parts of open transactions (KAFKA-7190)",
     "generation-not-fenced": "offset commits of an older generation are accepted",
 }

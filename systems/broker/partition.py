@@ -107,9 +107,7 @@ class Partition:
         log, config = self.log, self.config
         log.roll_if_older(config.segment_ms, now_ms)
         if config.deletes and not config.retention.unlimited:
-            bound = self.high_watermark
-            if "retention-past-hw-or-lso" not in self.env.bugs:
-                bound = log.producers.last_stable_offset(bound)
+            bound = log.producers.last_stable_offset(self.high_watermark)
             beyond = log.beyond_retention(config.retention, now_ms, bound)
             if beyond is not None:
                 self.advance_log_start(beyond.start_offset, beyond.reason)

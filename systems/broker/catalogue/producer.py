@@ -34,6 +34,17 @@ ENTRIES: tuple[Entry, ...] = (
         ),
     ),
     Entry(
+        name="producer-state-expired",
+        kind="configuration",
+        mechanism="a partition has forgotten the producer when its delayed retry comes, and takes it for something new",
+        source="KAFKA-7190; KIP-360",
+        expect=("duplicate",),
+        nemesis="partition",
+        settings={"producer.id.expiration.ms": 500, "log.retention.check.interval.ms": 200},
+        safe={"producer.id.expiration.ms": 86_400_000},
+        remedy="producer.id.expiration.ms above delivery.timeout.ms",
+    ),
+    Entry(
         name="sequence-gap-accepted",
         mechanism="a leader appends over a gap, and takes the missing batch for a duplicate when it comes",
         source="KIP-98",

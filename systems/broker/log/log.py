@@ -14,7 +14,7 @@ from systems.broker.log.batch import BatchHeader, parse_marker, whole_batches
 from systems.broker.log.leader_epochs import LeaderEpochs
 from systems.broker.log.retention import Doomed, RetentionLimits, doomed
 from systems.broker.log.segment import Segment, Slice, segment_name
-from systems.broker.log.start import StartFile
+from systems.broker.log.start import NO_EPOCH, Start, StartFile
 from systems.broker.producer_state import ProducerStates, Snapshot
 
 KEPT_SNAPSHOTS = 3
@@ -47,8 +47,9 @@ class Log:
         self._flushing = asyncio.Lock()
         self._truncations = 0
         self._start_file = StartFile(disk, folder)
-        self.start_offset = self._start_file.read()
-        """The first offset that can be read; the batch that holds it may begin below."""
+        self.start_offset, self._start_epoch = self._start_file.read()
+        """The first offset that can be read; the batch that holds it may begin below. And the epoch that
+        wrote the one before it: all that is known of epochs once everything was removed."""
         self._recover()
 
     @property
@@ -99,6 +100,7 @@ class Log:
             # This replica may have led an epoch in which it wrote nothing: its entry begins at our end and
             # would be taken for the epoch of our last record.
             self.epochs.truncate(self.end_offset)
+            self._recall_epoch()
             return self.end_offset
         self._truncations += 1
         if end_offset < self.start_offset:
@@ -111,6 +113,7 @@ class Log:
         end = self.end_offset = self._segments[-1].truncate(end_offset)
         self._flushed_offset = min(self._flushed_offset, end)
         self.epochs.truncate(end)
+        self._recall_epoch()
         while self._snapshots and self._snapshots[-1].snapshot.offset > end:
             self._forget_snapshot(self._snapshots.pop())
         self._rebuild_producers()
@@ -125,6 +128,7 @@ class Log:
             return False
         if offset > self.end_offset:
             raise ValueError(f"{self.folder}: cannot begin at {offset}, ends at {self.end_offset}")
+        self._start_epoch = self.epochs.epoch_at(offset - 1)
         self.start_offset = offset
         self.epochs.begin_at(offset)
         self.producers.forget_aborted_below(offset)
@@ -142,9 +146,9 @@ class Log:
     async def remove_old_segments(self) -> int:
         """Removes the files that lie wholly below the start, once the start itself is safe on disk: without
         it a restart would take what is left for the tail of a log that lost its beginning. How many."""
-        start = self.start_offset
-        if start > self._start_file.read():
-            self._start_file.write(start)
+        start, known = self.start_offset, self._start_file.read()
+        if start > known.offset:
+            self._start_file.write(Start(start, self._start_epoch))
             await self._start_file.sync()
             if self.start_offset < start:
                 return 0  # meanwhile the log was begun anew
@@ -164,7 +168,8 @@ class Log:
         self._begin_at(offset)
 
     def _begin_at(self, offset: int) -> None:
-        self._start_file.write(offset)
+        self._start_epoch = NO_EPOCH
+        self._start_file.write(Start(offset, NO_EPOCH))
         for segment in self._segments:
             if segment.created:
                 self._disk.remove(segment.name)
@@ -239,9 +244,11 @@ class Log:
                 self.epochs.assign(header.leader_epoch, header.base_offset)
                 self._last_crc = crc_at[header.last_offset + 1] = header.crc
             self._segments.append(segment)
-        if not self._segments or self._segments[-1].end_offset < self.start_offset:
+        if self._segments and self._segments[-1].end_offset < self.start_offset:
             self._begin_at(self.start_offset)
             return
+        if not self._segments:
+            self._segments.append(Segment(self._disk, self.folder, self.start_offset))
         self.end_offset = self._segments[-1].end_offset
         first = self._segments[0].base_offset
         good = [
@@ -257,6 +264,12 @@ class Log:
         self._flushed_offset = 0
         self._rebuild_producers()
         self.epochs.begin_at(self.start_offset)
+        self._recall_epoch()
+
+    def _recall_epoch(self) -> None:
+        """An emptied log is not one that never held anything: its last epoch still compares with others'."""
+        if self.end_offset == self.start_offset and self.epochs.latest < 0 <= self._start_epoch:
+            self.epochs.assign(self._start_epoch, self.start_offset)
 
     def _rebuild_producers(self) -> None:
         """Producer state from the newest snapshot and the batches behind it."""

@@ -3,33 +3,43 @@ records whose segments are gone."""
 
 from __future__ import annotations
 
+import struct
 import zlib
+from typing import Final, NamedTuple
 
 from harness.node import Disk
 
-_OFFSET_BYTES = 8
+NO_EPOCH: Final = -1
+_START: Final = struct.Struct(">qi")
+_CRC: Final = struct.Struct(">I")
+
+
+class Start(NamedTuple):
+    """The first offset, and the leader epoch that wrote the one before."""
+
+    offset: int
+    epoch: int
 
 
 class StartFile:
-    """One offset with its CRC. It is on disk before the segments below it are removed."""
+    """One start with its CRC. It is on disk before the segments below it are removed."""
 
     def __init__(self, disk: Disk, folder: str) -> None:
         self.name = f"{folder}/log-start"
         self._disk = disk
 
-    def read(self) -> int:
-        """0 where there is none, or where it was lost with the power."""
-        if not self._disk.exists(self.name):
-            return 0
-        data = self._disk.read(self.name)
-        offset, crc = data[:_OFFSET_BYTES], data[_OFFSET_BYTES:]
-        if len(data) != _OFFSET_BYTES + 4 or zlib.crc32(offset).to_bytes(4, "big") != crc:
-            return 0
-        return int.from_bytes(offset, "big")
+    def read(self) -> Start:
+        """Offset 0 where there is none, or where it was lost with the power."""
+        if self._disk.exists(self.name):
+            data = self._disk.read(self.name)
+            body, crc = data[: _START.size], data[_START.size :]
+            if crc == _CRC.pack(zlib.crc32(body)) and len(body) == _START.size:
+                return Start._make(_START.unpack(body))
+        return Start(0, NO_EPOCH)
 
-    def write(self, offset: int) -> None:
-        data = offset.to_bytes(_OFFSET_BYTES, "big")
-        self._disk.write(self.name + ".new", data + zlib.crc32(data).to_bytes(4, "big"))
+    def write(self, start: Start) -> None:
+        body = _START.pack(*start)
+        self._disk.write(self.name + ".new", body + _CRC.pack(zlib.crc32(body)))
         self._disk.rename(self.name + ".new", self.name)
 
     async def sync(self) -> None:
