@@ -13,6 +13,7 @@ from systems.broker.context import Handler, RequestContext, Service
 from systems.broker.controller.node import run_controller
 from systems.broker.coordinators import coordinator_services
 from systems.broker.lifecycle import Lifecycle
+from systems.broker.log_dir import on_log_dir
 from systems.broker.log_reports import LogReports
 from systems.broker.metadata import MetadataImage
 from systems.broker.replica_fetcher import ReplicaFetchers, fetch_limits
@@ -40,19 +41,22 @@ async def run_broker_node(env: NodeEnvironment) -> None:
         await broker.leave()
         raise
     finally:
-        await broker.stop()
+        if not broker.halted:
+            await broker.stop()
 
 
 class BrokerNode:
     """Implements `context.Broker`."""
 
     def __init__(self, env: NodeEnvironment) -> None:
-        self._env = env
+        self._env = env = on_log_dir(env, self._on_log_dir_failure)
         self._lifecycle = Lifecycle(env)
         self._channels: dict[tuple[int, str], Channel] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends with the exception that made this broker useless."""
+        self.halted = False
+        """Its log directory failed: there is nothing to stop in an orderly way."""
         self._proposals = IsrProposals(self)
         fetchers = ReplicaFetchers(self, fetch_limits(env.config), self._spawn)
         self._replicas = ReplicaManager(self, fetchers, self._proposals)
@@ -161,6 +165,12 @@ class BrokerNode:
 
     def _on_end(self, task: asyncio.Future[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    def _on_log_dir_failure(self, error: OSError) -> None:
+        if not self.failed.done():
+            self.halted = True
+            self._env.emit("log-dir-failed", error=str(error))
             self.failed.set_exception(error)
 
     def _on_handler_error(self, context: RequestContext, error: Exception) -> None:
