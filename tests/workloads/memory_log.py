@@ -36,6 +36,13 @@ class MemoryLog:
         self.epochs: dict[str, int] = {}
         self.open: dict[str, Txn] = {}
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return {"isolation.level": self.isolation}
+
+    def face(self, capability: str) -> MemoryLog:
+        return self
+
     def flaky(self) -> None:
         if self.rng.random() < self.errors:
             raise TimeoutError("lost on the way")

@@ -1,4 +1,4 @@
-"""Runs a workload against a `MemoryLog`, without cluster or clock: slots take turns at random, and a stalled
+"""Runs a workload against a server in memory, without cluster or clock: slots take turns at random, and a stalled
 operation lets the others go on."""
 
 from __future__ import annotations
@@ -6,9 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine, Mapping
-from typing import Any
-
-from memory_log import MemoryLog
+from typing import Any, Protocol
 
 from harness.capabilities import DefiniteFailure
 from harness.generators import Context, Generator, Wait
@@ -34,26 +32,34 @@ class Cluster:
         return Host()
 
 
-class System:
-    def __init__(self, log: MemoryLog) -> None:
-        self.log = log
+class Server(Protocol):
+    """`config` is what its settings come to."""
 
-    def client(self, capability: str, cluster: Any, host: str, config: Mapping[str, Any]) -> MemoryLog:
-        return self.log
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    def face(self, capability: str) -> Any: ...
+
+
+class System:
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def client(self, capability: str, cluster: Any, host: str, config: Mapping[str, Any]) -> Any:
+        return self.server.face(capability)
 
 
 class SmallRunner:
     """Virtual milliseconds; an operation takes one, waiting takes what was asked for, a step at a time."""
 
-    def __init__(self, workload: Workload, log: MemoryLog, rng: random.Random, **settings: Any) -> None:
+    def __init__(self, workload: Workload, server: Server, rng: random.Random, **settings: Any) -> None:
         self.now_ms = 0.0
         self.rng = rng
         self.writer = HistoryWriter(None, lambda: int(self.now_ms * 1_000_000))
         self.workload = workload
         given = {name.replace("__", "."): value for name, value in settings.items()}
-        config = resolve(workload.settings, given) | {"isolation.level": log.isolation}
+        config = resolve(workload.settings, given) | dict(server.config)
         nodes = tuple(NodeInfo(f"b{n}", "broker", n, 9092) for n in (1, 2, 3))
-        system: Any = System(log)
+        system: Any = System(server)
         cluster: Any = Cluster()
         self.test = Test(
             system=system,
