@@ -16,4 +16,9 @@ BUGS: dict[str, str] = {
     "merkle-hash-omits-metadata": "leaves hash the values, not versions and tombstones",
     "ae-pushes-blind": "anti-entropy replaces the peer's cells instead of merging",
     "pn-actor-shared": "all replicas count under the same actor",
+    "pn-nonatomic-local-inc": "a replica reads its count, yields, and writes it",
+    "actor-reuse-after-amnesia": "a node that lost its data gives the same dots again (Riak before per-key epochs)",
+    "context-dropped-on-read-merge": "a read returns the siblings of all replicas with the clock of one",
+    "merkle-stale-tree": "a leaf is not hashed again after a write",
+    "reap-with-primary-down": "a tombstone is forgotten though one replica cannot be asked (Riak KV #1869)",
 }

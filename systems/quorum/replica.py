@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from harness.node import NodeEnvironment
 from systems.quorum.messages import Found, Read, Store, Stored, Update
 from systems.quorum.storage import Storage
@@ -18,6 +20,8 @@ class Replica:
         self._storage = storage
         # A new one in each incarnation: what an earlier one had not synced may be lost, and its dots with it.
         self.actor = f"{env.name}-{env.random.getrandbits(48):012x}"
+        if "actor-reuse-after-amnesia" in env.bugs:
+            self.actor = env.name
         if "pn-actor-shared" in env.bugs:
             self._counting = "shared"
         else:
@@ -50,6 +54,8 @@ class Replica:
 
     async def update(self, request: Update) -> Found:
         held = self._storage.cells.get(request.key)
+        if "pn-nonatomic-local-inc" in self._env.bugs and request.kind == "count":
+            await asyncio.sleep(0.001)
         changed = self._changed(request, held)
         if changed is None:
             return Found(error=WRONG_TYPE)
