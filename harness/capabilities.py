@@ -108,7 +108,7 @@ class Producer(Protocol):
 
 
 class Log(Protocol):
-    """Capability `log` (with `transactions` and `groups` where the system lists them).
+    """Capability `log` (with `log-transactions` and `groups` where the system lists them).
 
     Settings of producers and consumers come from the run's configuration (`acks`,
     `enable.idempotence`, `isolation.level`, …).
@@ -207,6 +207,28 @@ class Replicas(Protocol):
     async def replicas(self, key: str) -> dict[str, Any]:
         """Node -> what it holds of the key (null: nothing), for the nodes that should hold it. Raises
         `OSError` where one of them cannot be asked."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# ── transactions ─────────────────────────────────────────────────────────────────────────────────────────
+
+MicroOperation = tuple[str, str, Any]
+"""`("append", key, element)`, `("w", key, value)`, `("r", key, None)`; in a result a read carries what it saw."""
+
+
+class Transactions(Protocol):
+    """Capability `transactions`: reads and writes of several keys that commit together."""
+
+    async def prepare(self) -> None:
+        """Once a run, before any other call: the store holds no key afterwards."""
+        ...
+
+    async def transact(self, operations: Sequence[MicroOperation]) -> list[MicroOperation]:
+        """In one transaction, in order; a key that nobody wrote reads as None. Raises `DefiniteFailure` where the
+        transaction certainly aborted (serialization failure, deadlock, a connection that broke before COMMIT was
+        sent); whatever else it raises leaves the outcome unknown."""
         ...
 
     async def close(self) -> None: ...

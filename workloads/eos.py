@@ -66,7 +66,7 @@ def roles(concurrency: int, config: Mapping[str, Any]) -> Roles:
 
 class Eos:
     description = "transactional read-process-write pipelines that crash, stall and are replaced"
-    requires = frozenset({"log", "transactions", "groups"})
+    requires = frozenset({"log", "log-transactions", "groups"})
     settings = SETTINGS
     checkers = ("exactly-once", "log", "availability")
     default_rate = 40.0

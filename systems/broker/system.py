@@ -33,7 +33,7 @@ class BrokerSystem:
     """Registered as `broker` under `chaos.systems`."""
 
     description = "Kafka-compatible broker: KRaft-style controllers, replication, transactions, groups"
-    capabilities = frozenset({"log", "transactions", "groups"})
+    capabilities = frozenset({"log", "log-transactions", "groups"})
     settings: tuple[Setting, ...] = SETTINGS
     profiles: Mapping[str, Mapping[str, Value]] = PROFILES
     playground: Mapping[str, Value] = {"auto.create.topics.enable": True}

@@ -8,7 +8,7 @@ from typing import Any
 from harness.cluster import Cluster
 from systems.kafka.aiokafka_client import AiokafkaLog
 
-CAPABILITIES = frozenset({"log", "transactions", "groups"})
+CAPABILITIES = frozenset({"log", "log-transactions", "groups"})
 
 
 def client(capability: str, cluster: Cluster, host: str, config: Mapping[str, Any]) -> AiokafkaLog:

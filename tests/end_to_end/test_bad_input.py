@@ -63,7 +63,7 @@ def test_one_line_that_says_what_to_do(words: str, sentence: str) -> None:
 @pytest.mark.usefixtures("toy")
 def test_a_workload_on_a_system_that_cannot_do_it() -> None:
     run = call("test", "--system", "toy-bag", "--workload", "eos")
-    refused(run, "needs", "transactions", "system 'toy-bag' does not offer", "systems that do: broker")
+    refused(run, "needs", "log-transactions", "system 'toy-bag' does not offer", "systems that do: broker")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""PostgreSQL as a system under test: a cluster of its own, made in the run's folder."""

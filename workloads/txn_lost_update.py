@@ -1,0 +1,35 @@
+"""Workload `txn-lost-update`: read a register, then write it. Two that read one version must not both commit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from harness.settings import Setting
+from workloads.keys import Keys
+from workloads.transacting import Program, TransactionWorkload, Values, read, register_model
+
+
+class TxnLostUpdate(TransactionWorkload):
+    description = "transactions that read a register and then write it: is an update lost?"
+    settings: tuple[Setting, ...] = (
+        Setting(
+            name="txn.lost.update.keys",
+            default=4,
+            minimum=1,
+            scope="workload",
+            doc="Registers in use at a time",
+        ),
+        register_model(),
+    )
+
+    def restart(self, config: Mapping[str, Any]) -> None:
+        self._keys = Keys("u", int(config["txn.lost.update.keys"]), 40)
+        self._values = Values()
+
+    def program(self, rng: random.Random) -> Program:
+        key = self._keys.draw(rng)
+        if rng.random() < 0.3:
+            return [read(key)]
+        return [read(key), ("w", key, self._values.next(key))]
