@@ -18,6 +18,7 @@ from .session import GROUP, TRANSACTION, Answer, Session, settled, topic_id_of
 PRODUCE, FETCH, LIST_OFFSETS, METADATA = 0, 1, 2, 3
 OFFSET_COMMIT, OFFSET_FETCH = 8, 9
 JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 11, 12, 13, 14
+DELETE_RECORDS = 21
 INIT_PRODUCER_ID, OFFSET_FOR_LEADER_EPOCH = 22, 23
 ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 24, 25, 26, 28
 
@@ -123,6 +124,19 @@ async def topic_id(kafka: Session, topic: str) -> uuid.UUID:
             include_topic_authorized_operations=False,
         )
     )
+
+
+async def delete_records(
+    kafka: Session, topic: str, offset: int, *, partition: int = 0, node: int | None = None
+) -> Answer:
+    answer = await kafka.ask(
+        await kafka.leader(topic) if node is None else node,
+        DELETE_RECORDS,
+        2,
+        topics=[{"name": topic, "partitions": [{"partition_index": partition, "offset": offset}]}],
+        timeout=_ms(5000),
+    )
+    return _single(kafka, answer, "topics", "partitions")
 
 
 def _fetch_fields(max_wait_ms: int, isolation: int, session: tuple[int, int] = NO_SESSION) -> dict[str, Any]:
