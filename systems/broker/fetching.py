@@ -208,6 +208,9 @@ class Fetching(InSync):
     def first_batch_since(self, timestamp_ms: int, end_offset: int) -> tuple[int, bytes] | None:
         return self._log.offset_for_timestamp(timestamp_ms, end_offset)
 
+    def max_timestamp(self, end_offset: int) -> int:
+        return self._log.max_timestamp(end_offset)
+
     def read_batches(self, start_offset: int, end_offset: int) -> Iterator[bytes]:
         for _, batch in self._log.batches(start_offset, end_offset):
             yield batch

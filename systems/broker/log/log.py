@@ -197,11 +197,20 @@ class Log:
 
     def offset_for_timestamp(self, timestamp_ms: int, end_offset: int) -> tuple[int, bytes] | None:
         """The first batch (its base offset and bytes) with a record of at least that timestamp."""
-        for segment in self._segments:
-            offset = segment.batch_with_timestamp(timestamp_ms)
+        for segment in self._present():
+            offset = segment.batch_with_timestamp(timestamp_ms, self.start_offset)
             if offset is not None and offset < end_offset:
                 return offset, self.read(offset, end_offset, 1).records
         return None
+
+    def max_timestamp(self, end_offset: int) -> int:
+        """The largest below `end_offset`; -1 where there is no record."""
+        found = (s.max_timestamp_in(self.start_offset, end_offset) for s in self._present())
+        return max(found, default=-1)
+
+    def _present(self) -> Iterator[Segment]:
+        """Those with something that can still be read."""
+        return (segment for segment in self._segments if segment.end_offset > self.start_offset)
 
     def _roll(self, base_offset: int) -> None:
         self._write_snapshot()

@@ -91,12 +91,18 @@ class Segment:
         del self._offsets[keep:], self._positions[keep:], self._timestamps[keep:]
         return self.end_offset
 
-    def batch_with_timestamp(self, timestamp_ms: int) -> int | None:
-        """First offset of the first batch whose largest timestamp is at least that."""
-        for place, largest in enumerate(self._timestamps):
-            if largest >= timestamp_ms:
+    def batch_with_timestamp(self, timestamp_ms: int, start_offset: int) -> int | None:
+        """First offset of the first batch that does not end below `start_offset` and whose largest timestamp
+        is at least that."""
+        for place in range(self._first_place(start_offset), len(self._timestamps)):
+            if self._timestamps[place] >= timestamp_ms:
                 return self._offsets[place]
         return None
+
+    def max_timestamp_in(self, start_offset: int, end_offset: int) -> int:
+        """Of the batches with offsets from there on that begin below the end; -1 without one."""
+        last = bisect_left(self._offsets, end_offset)
+        return max(self._timestamps[self._first_place(start_offset) : last], default=-1)
 
     @property
     def max_timestamp(self) -> int:
@@ -106,6 +112,10 @@ class Segment:
     def first_timestamp(self) -> int:
         """The largest of the first batch: since when this segment is written to."""
         return self._timestamps[0] if self._timestamps else -1
+
+    def _first_place(self, offset: int) -> int:
+        """Of the batch that holds the offset."""
+        return max(bisect_right(self._offsets, offset) - 1, 0)
 
     def _note(self, header: BatchHeader, position: int) -> None:
         self._offsets.append(header.base_offset)

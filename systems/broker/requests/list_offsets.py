@@ -17,6 +17,8 @@ LIST_OFFSETS = 2
 OFFSET_FOR_LEADER_EPOCH = 23
 LATEST = -1
 EARLIEST = -2
+MAX_TIMESTAMP = -3
+MAX_TIMESTAMP_VERSION = 7
 READ_COMMITTED = 1
 OFFSET_NOT_AVAILABLE_VERSION = 5
 
@@ -67,15 +69,21 @@ class ListOffsets:
                     if replica >= 0
                     else leader.latest_offset(read_committed=read_committed)
                 )
-            elif part.timestamp < EARLIEST:
+            elif part.timestamp < MAX_TIMESTAMP or (
+                part.timestamp == MAX_TIMESTAMP and context.version < MAX_TIMESTAMP_VERSION
+            ):
                 raise KafkaError(ErrorCode.unsupported_version, f"timestamp {part.timestamp}")
             else:
                 end = leader.latest_offset(read_committed=read_committed)
-                found = leader.first_batch_since(part.timestamp, end)
+                wanted = part.timestamp
+                if wanted == MAX_TIMESTAMP:
+                    wanted = leader.max_timestamp(end)
+                found = leader.first_batch_since(wanted, end) if wanted >= 0 else None
                 offset, timestamp = (-1, -1)
                 if found is not None:
                     header = parse(found[1], check_crc=False)
-                    offset, timestamp = first_record_since(header, found[1], part.timestamp)
+                    offset, timestamp = first_record_since(header, found[1], wanted)
+                    offset = max(offset, leader.log_start_offset)
             epoch = -1
             if offset >= 0:
                 # At the end of the log the epoch that would write there.

@@ -125,6 +125,18 @@ def test_retention_stops_at_the_last_stable_offset() -> None:
     assert beyond.start_offset <= 12
 
 
+def test_a_search_by_time_finds_nothing_below_the_start() -> None:
+    log = _filled(MemoryDisk())
+    log.advance_start(17)
+    found = log.offset_for_timestamp(T0, 30)
+    assert found is not None
+    assert found[0] == 17
+    assert log.max_timestamp(25) == T0 + 24_000
+    log.advance_start(30)
+    assert log.offset_for_timestamp(T0, 30) is None
+    assert log.max_timestamp(30) == -1
+
+
 def test_an_old_segment_gets_a_successor() -> None:
     disk = MemoryDisk()
     log = _open(disk)
