@@ -93,6 +93,12 @@ def test_commands_in_the_docs_are_understood(line: str) -> None:
     given = command.make_context("chaos test", shlex.split(line)[2:]).params
     settings = dict(text.split("=") for text in given["settings"])
     spec = Spec(
-        workload=given["workload"], nemesis=given["nemesis"], settings=settings, bugs=tuple(given["bugs"])
+        system=given["system"],
+        workload=given["workload"],
+        nemesis=given["nemesis"],
+        nodes=given["nodes"],
+        profile=given["profile"],
+        settings=settings,
+        bugs=tuple(given["bugs"]),
     )
     assert resolve(spec).schedule is not None
