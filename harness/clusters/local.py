@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -191,7 +192,7 @@ class LocalCluster:
             self._collect_events()
         for process in self._processes.values():
             if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
+                _signal(process.pid, signal.SIGCONT)
                 process.terminate()
         await asyncio.to_thread(_await_end, list(self._processes.values()))
         self.kill_all()
@@ -200,7 +201,7 @@ class LocalCluster:
         """However the run ends. SIGKILL also ends a stopped process."""
         for process in self._processes.values():
             if process.poll() is None:
-                process.kill()
+                _signal(process.pid, signal.SIGKILL)
             process.wait()
             if process.stdin is not None:
                 process.stdin.close()
@@ -264,7 +265,7 @@ class LocalCluster:
     async def kill(self, node: str) -> Evidence:
         process = self._processes[node]
         self._ended[node] = None
-        process.kill()
+        _signal(process.pid, signal.SIGKILL)
         code = await asyncio.to_thread(process.wait)
         return Evidence(code == -signal.SIGKILL, f"{node} ended with {code}")
 
@@ -276,11 +277,11 @@ class LocalCluster:
         return Evidence(False, f"{node} does not listen ({self._state(node)})")
 
     async def pause(self, node: str) -> Evidence:
-        self._processes[node].send_signal(signal.SIGSTOP)
+        _signal(self._processes[node].pid, signal.SIGSTOP)
         return await self._stopped(node, True)
 
     async def resume(self, node: str) -> Evidence:
-        self._processes[node].send_signal(signal.SIGCONT)
+        _signal(self._processes[node].pid, signal.SIGCONT)
         return await self._stopped(node, False)
 
     async def _stopped(self, node: str, wanted: bool) -> Evidence:
@@ -356,6 +357,25 @@ def _await_end(processes: list[subprocess.Popen[bytes]]) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """To the process and all below it, the parent first: a program that we did not write may be many processes, in
+    sessions of their own. Where there is no /proc only the first is reached."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number if number is not signal.SIGKILL else signal.SIGSTOP)
+    for child in _children(pid):
+        _signal(child, number)
+    if number is signal.SIGKILL:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _kernel_state(pid: int) -> str | None:
