@@ -1,0 +1,50 @@
+"""Rule 7 (semantics 1c): what lies below the log's start was removed on purpose, and nothing above it may be."""
+
+from __future__ import annotations
+
+import pytest
+
+from checkers.log.checker import LogChecker
+from harness.checker import CheckContext
+from harness.history import History, HistoryWriter
+from harness.results import Verdict
+
+P = "orders/0"
+
+
+def _history(log_start: int, kept: list[int], *, offsets: bool = True) -> History:
+    """Five acknowledged records, read by a consumer, of which the final read finds `kept`."""
+    writer = HistoryWriter(None, lambda: 0)
+    for offset in range(5):
+        writer.append(1, "invoke", "send", key=P, value=f"1:{offset}")
+        extra = {"offset": offset} if offsets else {}
+        writer.append(1, "ok", "send", key=P, value=f"1:{offset}", extra=extra)
+    records = [[P, offset, f"1:{offset}"] for offset in range(5)]
+    writer.append(2, "invoke", "poll")
+    writer.append(2, "ok", "poll", value=records, extra={"assigned": [[P, 0]]})
+    writer.append(3, "invoke", "final-read", key=P, extra={"from": 0})
+    told = {"from": 0, "next": 5, "end": 5, "reached": True, "log_start": log_start}
+    writer.append(3, "ok", "final-read", key=P, value=[records[o] for o in kept], extra=told)
+    return History(writer.ops)
+
+
+@pytest.mark.parametrize(
+    ("log_start", "kept", "expected"),
+    [
+        (3, [3, 4], set()),
+        (5, [], set()),
+        (3, [4], {"lost-write", "vanished-read"}),
+        (0, [3, 4], {"lost-write", "vanished-read"}),
+    ],
+)
+def test_only_what_is_above_the_start_can_be_lost(
+    log_start: int, kept: list[int], expected: set[str]
+) -> None:
+    result = LogChecker().check(_history(log_start, kept), CheckContext(config={}))
+    assert {a.name for a in result.anomalies if not a.allowed} == expected
+    assert result.verdict == (Verdict.INVALID if expected else Verdict.VALID)
+
+
+def test_without_offsets_nobody_can_tell_what_was_removed() -> None:
+    result = LogChecker().check(_history(3, [3, 4], offsets=False), CheckContext(config={}))
+    assert result.verdict is Verdict.UNKNOWN
