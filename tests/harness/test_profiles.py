@@ -7,7 +7,7 @@ import pytest
 from harness import repro
 from harness.errors import UserError
 from harness.plan import resolve
-from harness.profiles import profiles_of
+from harness.profiles import profiles_of, with_profile
 from harness.settings import resolve as resolve_settings
 from harness.spec import Spec
 from systems.quorum.settings import PROFILES, SETTINGS
@@ -57,5 +57,5 @@ def test_an_unknown_profile_names_the_nearest() -> None:
 
 
 def test_a_system_without_profiles_says_so() -> None:
-    with pytest.raises(UserError, match="system 'broker' has no profiles"):
-        resolve(Spec(profile="abd"))
+    with pytest.raises(UserError, match="system 'plain' has no profiles"):
+        with_profile("abd", {}, "plain", object())
