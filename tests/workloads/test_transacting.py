@@ -1,0 +1,52 @@
+"""What the workloads of transactions draw: programs that the checker can judge, the same for the same seed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from harness.settings import resolve
+from workloads.append import Append
+from workloads.long_fork import LongFork
+from workloads.transacting import Program, TransactionWorkload
+from workloads.txn_lost_update import TxnLostUpdate
+from workloads.wr import Wr
+from workloads.write_skew import WriteSkew
+
+WORKLOADS = (Append, LongFork, TxnLostUpdate, Wr, WriteSkew)
+
+
+def drawn(workload: TransactionWorkload, seed: int, count: int = 500) -> list[Program]:
+    rng = random.Random(seed)
+    workload.restart(resolve(workload.settings, {}))
+    return [workload.program(rng) for _ in range(count)]
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_no_value_of_a_key_is_written_twice(kind: type[TransactionWorkload]) -> None:
+    writes = [(key, value) for program in drawn(kind(), 1) for f, key, value in program if f != "r"]
+    assert writes
+    assert len(set(writes)) == len(writes)
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_a_second_run_of_one_workload_draws_the_same(kind: type[TransactionWorkload]) -> None:
+    workload = kind()
+    assert drawn(workload, 3) == drawn(workload, 3)
+    assert drawn(workload, 3) != drawn(workload, 4)
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_every_written_key_is_also_read(kind: type[TransactionWorkload]) -> None:
+    programs = drawn(kind(), 5, 2_100)
+    written = {key for program in programs for f, key, _ in program if f != "r"}
+    read = {key for program in programs for f, key, _ in program if f == "r"}
+    assert len(written - read) <= len(written) * 0.05
+
+
+def test_write_skew_pairs_read_both_and_write_different_ones() -> None:
+    one, other, look = drawn(WriteSkew(), 1, 3)
+    assert {key for f, key, _ in one if f == "r"} == {key for f, key, _ in other if f == "r"}
+    assert one[-1][1] != other[-1][1]
+    assert {f for f, _, _ in look} == {"r"}
