@@ -88,6 +88,15 @@ def test_serializable_is_silent_whatever_happens_to_the_server(tmp_path: Path, n
     assert found(results) == set()
 
 
+def test_a_kill_loses_no_commit_that_waited_for_the_disk(tmp_path: Path) -> None:
+    """The lists outlive the outage, so that a loss would be seen."""
+    code, output, results = run(
+        tmp_path, *("--workload", "append", "--nemesis", "kill"), *("--set", "append.uses=2000")
+    )
+    assert code == 0, output
+    assert found(results) == set()
+
+
 def test_it_cannot_be_simulated(tmp_path: Path) -> None:
     code, output, _ = run(tmp_path, "--workload", "append", "--on", "sim")
     assert code == 2
