@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from harness.catalogue import Entry
@@ -57,7 +58,9 @@ class PostgresSystem:
         return (NodeInfo("pg1", "primary", 1, PORT),)
 
     def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
-        return None
+        """Also what must be installed, so that its lack is told before anything starts."""
+        if find_spec("asyncpg") is None:
+            raise UserError("system 'postgres' needs its client: pip install 'chaos-harness[postgres]'")
 
     def program(self) -> NodeProgram:
         raise UserError(
