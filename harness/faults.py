@@ -14,11 +14,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
+from harness.afflictions import Active, inflict, lift
+from harness.aiming import OF_LINKS, Aiming
 from harness.clock_faults import ClockFault
 from harness.cluster import Cluster, Evidence
-from harness.damage import Damage, Poor, Slowness, together
+from harness.damage import Damage
 from harness.errors import UserError, unknown_name
 from harness.fault_parameters import check_parameters
 from harness.history import HistoryWriter
@@ -26,14 +26,12 @@ from harness.membership import Membership
 from harness.ops import NEMESIS
 from harness.schedule import CHANGES, KINDS, UNDO, Fault, Schedule
 from harness.selectors import parse, resolve
-from harness.shapes import Link, cut_links, links_between, links_of
+from harness.shapes import Link
 from harness.system import Administered, ClusterView
 from harness.topology import Topology
 
 _WAIT = 0.25
 """The part of its time for which a fault waits for its step."""
-
-_OF_LINKS = frozenset({"partition", "slow", "flaky", "datagrams"})
 
 Problem = Callable[[str, str], None]
 """Called with (what went wrong, traceback): a reason for `unknown`."""
@@ -58,24 +56,6 @@ def _check(fault: Fault, topology: Topology, view: ClusterView) -> None:
         resolve(parse(selector, topology), topology, view, random.Random(0))
 
 
-class _Active:
-    """A fault in force: whom it hit, and what its undoing must know."""
-
-    def __init__(self, position: int, fault: Fault, targets: tuple[str, ...]) -> None:
-        self.position = position
-        self.fault = fault
-        self.targets = targets
-        self.links: tuple[Link, ...] = ()
-        self.crashed: str | None = None
-        self.disarm: list[Callable[[], None]] = []
-        self.clock: ClockFault | None = None
-        self.change: asyncio.Task[None] | None = None
-        self.changed: list[str] = []
-        """Who joined or left."""
-        self.replaced: list[tuple[str, str]] = []
-        """Lost, successor."""
-
-
 class Injector:
     """One run's faults. `bitten` tells the positions of those that are known to have taken effect."""
 
@@ -93,12 +73,12 @@ class Injector:
     ) -> None:
         self._cluster = cluster
         self._topology = cluster.topology
-        self._view = view
+        self._aiming = Aiming(cluster, view)
         self._schedule = schedule
         self._writer = writer
         self._seed = seed
         self._problem = problem
-        self._active: dict[int, _Active] = {}
+        self._active: dict[int, Active] = {}
         self._lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -194,15 +174,14 @@ class Injector:
         self._record("invoke", fault.kind, what)
         rng = random.Random(f"{self._seed}:fault:{fault.at_ms}:{fault.kind}:{fault.selector}")
         try:
-            targets = self._targets(fault, rng)
-            active = _Active(position, fault, targets)
-            active.links = self._links(active, rng)
+            targets = self._aiming.targets(fault, rng)
+            active = Active(position, fault, targets)
+            active.links = self._aiming.links(fault, targets, rng)
             if fault.kind == "replace":
-                successors = self._resolved(str(fault.params.get("by", "one-of(spares)")), rng)
-                active.replaced = list(zip(targets, self._spares(successors), strict=False))
+                active.replaced = self._aiming.successors(fault, targets, rng)
                 active.targets = targets = tuple(lost for lost, _ in active.replaced)
             what |= {"targets": list(targets)}
-            if not targets or (fault.kind in _OF_LINKS and not active.links):
+            if not targets or (fault.kind in OF_LINKS and not active.links):
                 self._record("fail", fault.kind, what | {"verified": False}, error="no target")
                 return
             self._active[position] = active
@@ -211,7 +190,7 @@ class Injector:
             if fault.kind in CHANGES:
                 active.change = asyncio.ensure_future(self._change(active, what))
                 return
-            evidence = await self._apply(active)
+            evidence = self._arm(active) if fault.kind == "crash-at" else await inflict(self.damage, active)
         except Exception as error:
             self._record("info", fault.kind, what | {"verified": None}, error=_named(error))
             self._problem(f"fault {position} ({fault.kind} {fault.selector}): {_named(error)}", _trace(error))
@@ -235,7 +214,10 @@ class Injector:
         self._record("invoke", f, what)
         what |= {"targets": targets}
         try:
-            evidence = await self._lift(active, targets, links)
+            if fault.kind == "crash-at":
+                evidence = self._disarm(active)
+            else:
+                evidence = await lift(self.damage, active, targets, links)
         except Exception as error:
             self._record("info", f, what | {"verified": None}, error=_named(error))
             self._problem(f"{f} of fault {position} ({fault.selector}): {_named(error)}", _trace(error))
@@ -244,103 +226,7 @@ class Injector:
             self.unproven_heals.append(f"{f} of fault {position} ({fault.selector}): {evidence.detail}")
         self._record("ok", f, what | _told(links, evidence))
 
-    async def _apply(self, active: _Active) -> Evidence:
-        fault, position, params = active.fault, active.position, active.fault.params
-        damage = self.damage
-        match fault.kind:
-            case "partition":
-                how = params.get("how", "drop")
-                return together([await damage.cut(position, link, how) for link in active.links])
-            case "kill":
-                return together([await damage.kill(position, t) for t in active.targets])
-            case "pause":
-                return together([await damage.pause(position, t) for t in active.targets])
-            case "power":
-                torn = bool(params.get("torn", False))
-                return together([await damage.power_fail(position, t, torn=torn) for t in active.targets])
-            case "wipe":
-                return together([await damage.wipe(position, t) for t in active.targets])
-            case "disk-full":
-                return together([await damage.fill_disk(position, t) for t in active.targets])
-            case "slow-disk":
-                slow = _slowness(params)
-                return together([await damage.slow_disk(position, t, slow) for t in active.targets])
-            case "slow" if params.get("kinds"):
-                each = [(link, kind) for link in active.links for kind in params["kinds"]]
-                slow = _slowness(params)
-                return together([await damage.delay(position, link, kind, slow) for link, kind in each])
-            case "slow" | "flaky" | "datagrams":
-                poor = _poor(fault)
-                return together([await damage.degrade(position, link, poor) for link in active.links])
-            case "clock":
-                assert active.clock is not None
-                return await active.clock.begin()
-            case "crash-at":
-                return self._arm(active)
-        raise AssertionError(fault.kind)
-
-    async def _lift(self, active: _Active, targets: Sequence[str], links: Sequence[Link]) -> Evidence:
-        position, damage = active.position, self.damage
-        match active.fault.kind:
-            case "partition":
-                return together([await damage.heal(position, link) for link in links])
-            case "kill" | "power" | "wipe":
-                return together([await damage.restart(position, t) for t in targets])
-            case "pause":
-                return together([await damage.resume(position, t) for t in targets])
-            case "disk-full":
-                return together([await damage.empty_disk(position, t) for t in targets])
-            case "slow-disk":
-                return together([await damage.quicken_disk(position, t) for t in targets])
-            case "slow" if kinds := active.fault.params.get("kinds"):
-                each = [(link, kind) for link in links for kind in kinds]
-                return together([await damage.hasten(position, link, kind) for link, kind in each])
-            case "slow" | "flaky" | "datagrams":
-                return together([await damage.mend(position, link) for link in links])
-            case "clock":
-                assert active.clock is not None
-                return await active.clock.end(targets)
-            case "crash-at":
-                for disarm in active.disarm:
-                    disarm()
-                return Evidence(True, "the step was never reached")
-        raise AssertionError(active.fault.kind)
-
-    def _resolved(self, selector: str, rng: random.Random) -> tuple[str, ...]:
-        now = self._present()
-        return resolve(parse(selector, now), now, self._view, rng)
-
-    def _present(self) -> Topology:
-        """The topology with everybody a spare who is no member now."""
-        members = self._cluster.members
-        if all(node.spare != (node.name in members) for node in self._topology.nodes):
-            return self._topology
-        nodes = [msgspec.structs.replace(n, spare=n.name not in members) for n in self._topology.nodes]
-        return msgspec.structs.replace(self._topology, nodes=tuple(nodes))
-
-    def _targets(self, fault: Fault, rng: random.Random) -> tuple[str, ...]:
-        targets = self._resolved(fault.selector, rng)
-        if fault.kind == "join":
-            return self._spares(targets)
-        present = {*self._cluster.members, *self._topology.clients}
-        return tuple(t for t in targets if t in present)
-
-    def _spares(self, nodes: Sequence[str]) -> tuple[str, ...]:
-        members = self._cluster.members
-        return tuple(n for n in nodes if n not in members and n not in self._topology.clients)
-
-    def _links(self, active: _Active, rng: random.Random) -> tuple[Link, ...]:
-        kind, params, targets = active.fault.kind, active.fault.params, active.targets
-        if kind not in _OF_LINKS:
-            return ()
-        direction = str(params.get("direction", "both"))
-        if to := params.get("to"):
-            return links_between(targets, self._resolved(str(to), rng), direction)
-        if kind == "partition":
-            return cut_links(targets, self._present(), params, rng)
-        return links_of(targets, self._present(), direction)
-
-    async def _change(self, active: _Active, what: dict[str, Any]) -> None:
+    async def _change(self, active: Active, what: dict[str, Any]) -> None:
         """Runs beside everything else, since it may wait for what other faults hinder."""
         fault, membership = active.fault, self._membership
         async with membership.one_at_a_time:
@@ -365,7 +251,9 @@ class Injector:
             self._record("ok", fault.kind, what | _told((), evidence))
 
     async def _undo_change(self, position: int) -> None:
-        active = self._active[position]
+        active = self._active.get(position)
+        if active is None:
+            return
         if active.change is not None:
             await asyncio.wait([active.change])
         async with self._membership.one_at_a_time:
@@ -392,26 +280,30 @@ class Injector:
                 self.unproven_heals.append(f"{f} of fault {position} ({fault.selector}): {evidence.detail}")
             self._record("ok", f, what | _told((), evidence))
 
-    def _arm(self, active: _Active) -> Evidence:
+    def _arm(self, active: Active) -> Evidence:
         """The first of the targets to reach the step dies there; the others are disarmed."""
         step = str(active.fault.params["step"])
         for target in active.targets:
             active.disarm.append(self._cluster.arm(target, step, lambda n: self._crash(active, n)))
         return Evidence(True, f"armed at {step}")
 
-    def _crash(self, active: _Active, node: str) -> None:
+    def _disarm(self, active: Active) -> Evidence:
+        for disarm in active.disarm:
+            disarm()
+        return Evidence(True, "the step was never reached")
+
+    def _crash(self, active: Active, node: str) -> None:
         if active.crashed is not None or active.position not in self._active:
             return
         active.crashed = node
-        for disarm in active.disarm:
-            disarm()
+        self._disarm(active)
         what = _description(active.position, active.fault)
         self._record("invoke", "kill", what)
         self.damage.claim_down(active.position, node)
         self._record("ok", "kill", what | {"targets": [node]} | _told((), Evidence(True)))
         _finish_now(self._cluster.kill(node), self._loop)
 
-    async def _undo_crash(self, active: _Active, only: frozenset[str] | None) -> None:
+    async def _undo_crash(self, active: Active, only: frozenset[str] | None) -> None:
         assert active.crashed is not None
         if only is not None and active.crashed not in only:
             return
@@ -424,28 +316,6 @@ class Injector:
 
     def _record(self, type: Any, f: str, value: dict[str, Any], *, error: str | None = None) -> None:
         self._writer.append(NEMESIS, type, f, value=value, error=error)
-
-
-def _slowness(params: dict[str, Any]) -> Slowness:
-    return Slowness(float(params.get("latency_ms", 100)), float(params.get("jitter_ms", 0)))
-
-
-def _poor(fault: Fault) -> Poor:
-    """What a fault of links says of them; of `datagrams`, the loss is theirs alone."""
-    params = fault.params
-    match fault.kind:
-        case "slow":
-            return Poor(float(params.get("latency_ms", 100)), float(params.get("jitter_ms", 0)))
-        case "flaky":
-            return Poor(
-                loss=float(params.get("loss", 0)), bandwidth_kbps=float(params.get("bandwidth_kbps", 0))
-            )
-        case _:
-            return Poor(
-                datagram_loss=float(params.get("loss", 0)),
-                duplicate=float(params.get("duplicate", 0)),
-                reorder=float(params.get("reorder", 0)),
-            )
 
 
 def _description(position: int, fault: Fault) -> dict[str, Any]:
