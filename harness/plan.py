@@ -82,13 +82,14 @@ def resolve(spec: Spec) -> Plan:
         nodes=_nodes(system, spec.nodes, config),
         clients=tuple(f"{CLIENT_PREFIX}{slot}" for slot in range(concurrency)),
         subjects=workload.subjects(config),
+        message_kinds=tuple(sorted(system.message_kinds)) if isinstance(system, SpeaksInKinds) else (),
     )
     system.validate(topology, config)
     workload.validate(topology, config)
     schedule = spec.schedule or _schedule(nemeses, topology, spec, config)
     check_schedule(schedule, topology, system.view(topology))
     needed = schedule.needs.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.needs
-    _check_seams(spec, system, schedule, needed)
+    _check_seams(spec, system, topology, schedule, needed)
     _check_faults(spec, needed, backend.capabilities)
     resolved = msgspec.structs.replace(
         spec,
@@ -113,7 +114,9 @@ def _nodes(system: System, count: int, config: dict[str, Any]) -> tuple[NodeInfo
     )
 
 
-def _check_seams(spec: Spec, system: System, schedule: Schedule, needed: frozenset[str]) -> None:
+def _check_seams(
+    spec: Spec, system: System, topology: Topology, schedule: Schedule, needed: frozenset[str]
+) -> None:
     """What a fault asks of the system itself, not of the backend."""
     changes = needed & CHANGES
     if (changes or spec.settings.get("spares")) and not isinstance(system, Administered):
@@ -122,7 +125,7 @@ def _check_seams(spec: Spec, system: System, schedule: Schedule, needed: frozens
             f"system '{spec.system}' cannot change its nodes while it runs ({', '.join(sorted(changes)) or 'spares'}); "
             f"systems that can: {', '.join(able) or 'none'}"
         )
-    known = system.message_kinds if isinstance(system, SpeaksInKinds) else frozenset()
+    known = topology.message_kinds
     for fault in schedule.faults:
         for kind in fault.params.get("kinds") or ():
             if not known:

@@ -26,6 +26,8 @@ class Topology(msgspec.Struct, frozen=True):
     nodes: tuple[NodeInfo, ...]
     clients: tuple[str, ...] = ()
     subjects: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    message_kinds: tuple[str, ...] = ()
+    """Kinds of messages between the nodes that a fault may pick; empty where the system names none."""
 
     @property
     def founders(self) -> tuple[NodeInfo, ...]:

@@ -73,6 +73,16 @@ class Aim(NamedTuple):
         return self.leader()
 
     @property
+    def copies(self) -> int:
+        """How many nodes keep each item: fewer members than that are too few."""
+        return int(self.config.get("replication.factor", 3))
+
+    @property
+    def message_kinds(self) -> tuple[str, ...]:
+        """The kinds of messages between the nodes, where the system names them."""
+        return self.topology.message_kinds
+
+    @property
     def session_timeout_ms(self) -> int:
         """How long a node may be silent before it is taken for dead."""
         return int(self.config.get("broker.session.timeout.ms", 3_000))

@@ -1,4 +1,5 @@
-"""Wall clocks that lie: a jump, a drift, or a strobe between two times. Timers are not touched, as on a real host."""
+"""Wall clocks that lie: a jump, a drift, a strobe between two times, offsets that differ from node to node, or a clock
+that runs ahead and is stepped back. Timers are not touched, as on a real host."""
 
 from __future__ import annotations
 
@@ -23,6 +24,32 @@ class ClockSkew:
     ) -> Schedule:
         aim = Aim(topology, rng, config)
         return episodes(time_limit_ms, rng, lambda: [_one(aim)], quiet_ms=Range(1_000, 4_000))
+
+
+class ClockScatter:
+    description = "every node's wall clock is off by an amount of its own, or runs ahead and is stepped back"
+    needs = frozenset({"clock"})
+
+    def schedule(
+        self, topology: Topology, time_limit_ms: int, rng: random.Random, config: Mapping[str, Any]
+    ) -> Schedule:
+        aim = Aim(topology, rng, config)
+        return episodes(time_limit_ms, rng, lambda: [_scattered(aim)], quiet_ms=Range(500, 2_000))
+
+
+def _scattered(aim: Aim) -> Fault:
+    """Clocks that all lie by the same amount agree with each other: here they do not."""
+    params: dict[str, Any]
+    match draw(aim.rng, ((3, "scatter"), (2, "sawtooth"))):
+        case "scatter":
+            selector = draw(aim.rng, ((3, aim.data_nodes), (1, "all")))
+            params = {"mode": "scatter", "offset_ms": aim.rng.choice(OFFSETS_MS)}
+        case _:
+            selector = draw(aim.rng, ((2, aim.any_data_node), (1, aim.data_nodes)))
+            period_ms = aim.rng.choice((100, 1_000, 3_000))
+            params = {"mode": "sawtooth", "rate": aim.rng.randint(1, 50) / 10, "period_ms": period_ms}
+    duration_ms = aim.rng.randint(4_000, 12_000)
+    return Fault(at_ms=0, kind="clock", selector=selector, duration_ms=duration_ms, params=params)
 
 
 def _one(aim: Aim) -> Fault:

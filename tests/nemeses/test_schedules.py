@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
-from harness.fault_parameters import check_parameters
+from harness.fault_parameters import CLOCK_MODES, check_parameters
 from harness.registry import load, names
-from harness.schedule import Fault, Schedule
+from harness.schedule import KINDS, MESSAGE_KINDS, Fault, Schedule
 from harness.selectors import parse
 from harness.topology import NodeInfo, Topology
 from nemeses import rhythm
@@ -24,13 +24,21 @@ SUBJECTS = {
     "coordinator": ("eos-0", "eos-1"),
     "group-coordinator": ("eos",),
 }
-ENDED = {"kill", "pause", "power", "partition", "clock", "slow", "crash-at"}
 
 
-def topology(brokers: int = 3, controllers: int = 3, *, clients: int = 4, subjects: bool = True) -> Topology:
-    nodes = [NodeInfo(f"b{i}", "broker", i, 9092) for i in range(1, brokers + 1)]
+def topology(
+    brokers: int = 3,
+    controllers: int = 3,
+    *,
+    clients: int = 4,
+    subjects: bool = True,
+    spares: int = 0,
+    kinds: tuple[str, ...] = (),
+) -> Topology:
+    nodes = [NodeInfo(f"b{i}", "broker", i, 9092, spare=i > brokers) for i in range(1, brokers + spares + 1)]
     nodes += [NodeInfo(f"c{i}", "controller", 100 + i, 9093) for i in range(1, controllers + 1)]
-    return Topology(tuple(nodes), tuple(f"client-{i}" for i in range(clients)), SUBJECTS if subjects else {})
+    named = SUBJECTS if subjects else {}
+    return Topology(tuple(nodes), tuple(f"client-{i}" for i in range(clients)), named, message_kinds=kinds)
 
 
 topologies = st.builds(
@@ -39,6 +47,8 @@ topologies = st.builds(
     st.sampled_from((0, 1, 3, 5)),
     clients=st.integers(0, 6),
     subjects=st.booleans(),
+    spares=st.integers(0, 2),
+    kinds=st.sampled_from(((), ("store",), ("read", "store", "beat"))),
 )
 time_limits_ms = st.sampled_from((1_000, 5_000, 10_000, 20_000, 60_000, 300_000))
 
@@ -47,14 +57,17 @@ def check(schedule: Schedule, topology: Topology, time_limit_ms: int, needs: fro
     times = [f.at_ms for f in schedule.faults]
     assert times == sorted(times)
     for fault in schedule.faults:
-        assert fault.kind in ENDED
+        assert fault.kind in KINDS
         assert fault.kind in needs | {"crash-at"}
         assert fault.duration_ms is not None, "every fault of a nemesis ends"
         assert fault.duration_ms > 0
         assert rhythm.usable(time_limit_ms).low <= fault.at_ms
         assert fault.at_ms + fault.duration_ms <= rhythm.usable(time_limit_ms).high
-        parse(fault.selector, topology)
+        for selector in (fault.selector, fault.params.get("to")):
+            if selector:
+                parse(selector, topology)
         check_own_params(fault)
+    assert schedule.needs <= needs | {"crash-at"}
 
 
 def check_own_params(fault: Fault) -> None:
@@ -65,10 +78,14 @@ def check_own_params(fault: Fault) -> None:
         case "power":
             assert set(fault.params) == {"torn"}
         case "clock":
-            assert fault.params["mode"] in ("jump", "drift", "strobe")
-            assert abs(fault.params.get("rate", 0)) < 1, "a clock never runs backwards"
-        case "slow":
+            assert fault.params["mode"] in CLOCK_MODES
+            assert fault.params.get("rate", 0) > -1, "a clock never runs backwards"
+        case "slow" | "slow-disk":
             assert 0 <= fault.params["jitter_ms"] <= fault.params["latency_ms"]
+        case "flaky":
+            assert fault.params.get("loss") or fault.params.get("bandwidth_kbps")
+        case "datagrams":
+            assert any(fault.params.get(p) for p in ("loss", "duplicate", "reorder"))
         case "crash-at":
             assert set(fault.params) == {"step"}
         case _:
@@ -225,3 +242,39 @@ def test_only_a_quorum_that_can_spare_one_loses_its_controller() -> None:
         for seed in range(50):
             schedule = load("nemeses", name).schedule(topology(3, 1), 60_000, random.Random(seed), {})
             assert all(f.selector != "controller" for f in schedule.faults)
+
+
+def test_membership_uses_spares_where_there_are_any() -> None:
+    nemesis = load("nemeses", "membership")
+
+    def kinds(of: Topology) -> set[str]:
+        drawn = [nemesis.schedule(of, 60_000, random.Random(seed), {}) for seed in range(30)]
+        return {f.kind for s in drawn for f in s.faults}
+
+    assert kinds(topology(3, spares=2)) == {"join", "replace"}
+    assert kinds(topology(5, spares=2)) == {"join", "replace", "leave"}
+    assert kinds(topology(5)) == {"leave"}
+    assert kinds(topology(3)) == {"leave"}, "the system refuses: too few would be left"
+
+
+def test_messages_are_slowed_by_the_kinds_that_the_system_names() -> None:
+    nemesis = load("nemeses", "slow-messages")
+    named = topology(kinds=("read", "store", "beat"))
+    runs = [nemesis.schedule(named, 60_000, random.Random(seed), {}) for seed in range(30)]
+    picked = {kind for s in runs for f in s.faults for kind in f.params["kinds"]}
+    assert picked == {"read", "store", "beat"}
+    assert all(MESSAGE_KINDS in s.needs for s in runs)
+    unnamed = nemesis.schedule(topology(), 60_000, random.Random(0), {})
+    assert all("kinds" not in f.params for f in unnamed.faults)
+
+
+def test_nobody_wipes_a_voter() -> None:
+    """A controller that forgets its vote may vote twice."""
+    assert not [
+        f for s in _runs("wipe") for f in s.faults if "controller" in f.selector or f.selector == "all"
+    ]
+
+
+def test_clocks_that_differ_from_node_to_node() -> None:
+    modes = Counter(f.params["mode"] for s in _runs("clock-scatter") for f in s.faults)
+    assert set(modes) == {"scatter", "sawtooth"}
