@@ -63,9 +63,7 @@ class PostgresSystem:
             raise UserError("system 'postgres' needs its client: pip install 'chaos-harness[postgres]'")
 
     def program(self) -> NodeProgram:
-        raise UserError(
-            "system 'postgres' is a program of its own and cannot be simulated: give --on local"
-        )
+        raise UserError("system 'postgres' is a program of its own and cannot be simulated: give --on local")
 
     def command(self) -> Sequence[str]:
         return ("-m", "systems.postgres")
