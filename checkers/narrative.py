@@ -237,6 +237,7 @@ VOCABULARY: Mapping[str, _Words] = {
         f"{n} removes {f['segments']} segment{'' if f['segments'] == 1 else 's'} of {f['partition']}, "
         f"which begins at offset {f['start']}"
     ),
+    "log-dir-failed": lambda n, f: f"{n} cannot write its log and halts ({f['error']})",
     "isr-shrunk": lambda n, f: f"{n} (leader) has {f['partition']} in sync on {_plain(f['isr'])} only",
     "isr-expanded": lambda n, f: f"{n} (leader) has {f['partition']} in sync on {_plain(f['isr'])}",
     "duplicate-recognised": lambda n, f: (
