@@ -2,97 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import pytest
-from recording_cluster import RecordingCluster
+from scene import TOPOLOGY, Scene, View, fault, until
 
 from harness.errors import UserError
-from harness.faults import Injector, check_schedule
-from harness.history import HistoryWriter
-from harness.node import NodeEvent
-from harness.ops import Op
+from harness.faults import check_schedule
 from harness.schedule import Fault, Schedule
-from harness.topology import NodeInfo, Topology
-
-TOPOLOGY = Topology(
-    tuple(NodeInfo(f"n{i}", "store", i, 7000 + i) for i in (1, 2, 3)),
-    clients=("client-0",),
-    subjects={"leader": ("x",)},
-)
-
-
-class View:
-    def __init__(self) -> None:
-        self.leader: tuple[str, ...] = ("n1",)
-
-    def observe(self, event: NodeEvent) -> None: ...
-
-    def select(self, function: str, argument: str) -> tuple[str, ...]:
-        if function != "leader":
-            raise KeyError(function)
-        return self.leader
-
-    def snapshot(self) -> dict[str, Any]:
-        return {}
-
-
-def fault(kind: str, selector: str, at_ms: int = 0, duration_ms: int | None = 20, **params: Any) -> Fault:
-    return Fault(at_ms=at_ms, kind=kind, selector=selector, duration_ms=duration_ms, params=params)
-
-
-class Scene:
-    """One injector over a recording cluster; `play` runs a schedule and heals."""
-
-    def __init__(self) -> None:
-        self.cluster = RecordingCluster(TOPOLOGY)
-        self.view = View()
-        self.problems: list[str] = []
-        self.ops: list[Op] = []
-        self.injector: Injector
-
-    def play(
-        self,
-        *faults: Fault,
-        meanwhile: Callable[[Scene], Awaitable[None]] | None = None,
-        only: frozenset[str] | None = None,
-    ) -> Scene:
-        async def run() -> None:
-            writer = HistoryWriter(None, self.cluster.now_ns)
-            self.ops = writer.ops
-            self.injector = Injector(
-                self.cluster,
-                self.view,
-                Schedule(faults),
-                writer,
-                seed=0,
-                problem=lambda reason, trace: self.problems.append(reason),
-            )
-            running = asyncio.ensure_future(self.injector.run())
-            if meanwhile is not None:
-                await meanwhile(self)
-                running.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await running
-            else:
-                await running
-            await self.injector.heal_all(only=only)
-
-        asyncio.run(run())
-        return self
-
-    @property
-    def told(self) -> list[tuple[str, str]]:
-        return [(op.f, op.type) for op in self.ops]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 def test_a_fault_is_applied_recorded_and_undone() -> None:
@@ -267,6 +182,12 @@ def test_only_the_core_heals_when_asked() -> None:
         (fault("crash-at", "n1", step=7), "step: expected text, got 7"),
         (fault("kill", "n1", at_ms=-1), "must not be negative"),
         (fault("kill", "isr(x)"), "not one of this system"),
+        (fault("slow", "n1", to="n7"), "fault 0 .slow at 0 ms.: selector 'n7'"),
+        (fault("slow", "n1", kinds="store"), "expected a list of names"),
+        (fault("slow", "n1", kinds=[]), "expected a list of names"),
+        (fault("flaky", "n1", loss=1.5), "expected a number from 0 to 1"),
+        (fault("datagrams", "n1", dupe=0.5), "unknown parameter of datagrams 'dupe'"),
+        (fault("replace", "n1", by="nobody"), "selector 'nobody'"),
     ],
 )
 def test_a_schedule_that_cannot_be_carried_out_is_refused(wrong: Fault, message: str) -> None:
