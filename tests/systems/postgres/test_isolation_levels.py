@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,15 @@ import pytest
 pytestmark = pytest.mark.real
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """pytest's own is closed to others, and as root the server runs as another user."""
+    with tempfile.TemporaryDirectory(prefix="chaos-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 def run(tmp_path: Path, *arguments: str) -> tuple[int, str, dict[str, object]]:
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents:
-        if folder.name.startswith("pytest-"):
-            folder.chmod(0o755)
     words = ["test", "--system", "postgres", "--on", "local", "--time-limit", "4", "--out", str(tmp_path)]
     code, output = chaos(*words, *arguments)
     files = sorted(tmp_path.glob("*/result.json"))
