@@ -44,3 +44,8 @@ def load(group: Group, name: str) -> Any:
             f"{_SINGULAR[group]} '{name}' is registered as {points[name].value} but cannot be loaded: {error}"
         ) from error
     return factory()
+
+
+def anomalies() -> frozenset[str]:
+    """Every name that a registered checker can report."""
+    return frozenset(name for checker in names("checkers") for name in load("checkers", checker).anomalies)

@@ -54,7 +54,7 @@ def create(root: Path, spec: Spec, schedule: Schedule) -> Path:
     name = f"{when}-{spec.system}-{spec.workload}-{nemesis}-{spec.seed}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        folder = _unique(root / name)
+        folder = make_unique(root / name)
         (folder / SPEC).write_bytes(pretty(spec))
         (folder / SCHEDULE).write_bytes(pretty(schedule))
         _point(root / "latest", folder)
@@ -63,7 +63,7 @@ def create(root: Path, spec: Spec, schedule: Schedule) -> Path:
     return folder
 
 
-def _unique(wanted: Path) -> Path:
+def make_unique(wanted: Path) -> Path:
     """Runs that start in the same second get -2, -3, …: `mkdir` decides, also between processes."""
     number = 1
     while True:

@@ -1,4 +1,4 @@
-"""Workload `row`: two columns always written equal. Is a row ever half of one write and half of another?"""
+"""Workload `row`: two columns always written together. Is a row ever half of one write and half of another?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPERATIONS = 60
 
 
 class Row:
-    description = "two columns always written equal: is a row ever mixed?"
+    description = "two columns always written together: is a row ever mixed?"
     requires = frozenset({"rows"})
     settings: tuple[Setting, ...] = (
         Setting(name="row.keys", default=3, minimum=1, scope="workload", doc="Rows in use at a time"),

@@ -21,14 +21,14 @@ class Session(Register):
     def __init__(self) -> None:
         super().__init__()
         self._done: dict[int, int] = {}
-        self._mine: list[str] = []
+        self._mine: dict[str, None] = {}
 
     def subjects(self, config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         return {}
 
     async def setup(self, test: Test) -> None:
         await super().setup(test)
-        self._done, self._mine = {}, []
+        self._done, self._mine = {}, {}
 
     def generator(self, test: Test) -> Generator:
         share = float(test.config["register.read.share"])
@@ -37,8 +37,7 @@ class Session(Register):
             # A new process is a new session: its predecessor's last write may still arrive.
             count = self._done[context.process] = self._done.get(context.process, 0) + 1
             key = f"s{context.process}-{count // OPERATIONS}"
-            if not self._mine or key not in self._mine:
-                self._mine.append(key)
+            self._mine[key] = None
             if context.random.random() < share:
                 return Invocation(f="read", key=key)
             self._values += 1

@@ -39,7 +39,7 @@ def exit_code(summary: Summary, expected: Sequence[str] = ()) -> int:
 def check_expected(names: Sequence[str]) -> None:
     """Raises `UserError` for what no checker can ever find."""
     if names:
-        known = {name for c in registry.names("checkers") for name in registry.load("checkers", c).anomalies}
+        known = registry.anomalies()
         for name in names:
             if name not in known:
                 raise unknown_name("anomaly", name, known)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness import store
 from harness.errors import UserError
 from harness.plan import resolve
 from harness.spec import Spec
@@ -53,13 +54,12 @@ def read(folder: Path) -> list[tuple[str, Entry]]:
 
 def record(folder: Path, entry: Entry) -> Path:
     """Adds it, under a name that says what it is and that the same failure gets again."""
-    text = msgspec.json.format(msgspec.json.encode(entry), indent=2)
     stem = re.sub(r"\W+", "-", f"{entry.anomaly}-{entry.spec.workload}").strip("-").lower()
     digest = hashlib.blake2b(msgspec.json.encode(entry.spec), digest_size=4).hexdigest()
     path = folder / f"{stem}-{digest}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text + b"\n")
+        path.write_bytes(store.pretty(entry))
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from None
     return path

@@ -131,7 +131,7 @@ def _check(suite: Suite, path: Path) -> None:
     if not suite.tests:
         raise UserError(f"{path}: no [[tests]]")
     names = [test.name for test in suite.tests]
-    known = {n for c in registry.names("checkers") for n in registry.load("checkers", c).anomalies}
+    known = registry.anomalies()
     for test in suite.tests:
         try:
             if names.count(test.name) > 1:

@@ -45,12 +45,8 @@ def create(root: Path, matrix: Matrix) -> Path:
     wanted = root / f"{datetime.now():%Y%m%dT%H%M%S}-{matrix.name}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        folder, number = wanted, 1
-        while folder.exists():
-            number += 1
-            folder = wanted.with_name(f"{wanted.name}-{number}")
-        folder.mkdir()
-        (folder / MATRIX).write_bytes(msgspec.json.format(msgspec.json.encode(matrix), indent=2))
+        folder = store.make_unique(wanted)
+        (folder / MATRIX).write_bytes(store.pretty(matrix))
     except OSError as error:
         raise UserError(
             f"cannot write to {root}: {error.strerror}: choose another folder with --out"
@@ -101,7 +97,7 @@ def run(folder: Path, executor: Executor, observe: Callable[[Progress, RunLine],
 def summarise(folder: Path) -> list[Cell]:
     """The cells of what is there, written to `summary.json` too."""
     told = cells(read(folder), Table(folder).lines())
-    (folder / SUMMARY).write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2))
+    (folder / SUMMARY).write_bytes(store.pretty(told))
     return told
 
 

@@ -96,7 +96,7 @@ def check(matrix: Matrix) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"matrix '{matrix.name}': two rows are called '{name}'")
-    known = _anomalies()
+    known = registry.anomalies()
     for name in {**matrix.corollaries, **dict.fromkeys(itertools.chain(*matrix.corollaries.values()))}:
         if name not in known:
             raise unknown_name("anomaly", name, known)
@@ -156,10 +156,4 @@ def varied(vary: Mapping[str, Sequence[str]]) -> tuple[Row, ...]:
             settings=dict(zip(keys, values, strict=True)),
         )
         for values in itertools.product(*vary.values())
-    )
-
-
-def _anomalies() -> frozenset[str]:
-    return frozenset(
-        name for c in registry.names("checkers") for name in registry.load("checkers", c).anomalies
     )

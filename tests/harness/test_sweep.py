@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import distributed
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -133,7 +134,6 @@ def test_an_interrupted_sweep_goes_on_where_it_was(toy_matrix: Matrix, tmp_path:
 
 
 def test_a_dask_cluster_finds_the_same(toy_matrix: Matrix, tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
     found = []
     for name in ("local", "dask"):
         folder = campaign.create(tmp_path / name, toy_matrix)
