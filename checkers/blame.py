@@ -50,7 +50,7 @@ def blame(anomaly: str, history: History, context: CheckContext) -> Blame:
         anomaly in ("aborted-read", "precommitted-read", "torn-txn", "eos-duplicate")
         and config.get("isolation.level") == "read_uncommitted",
         anomaly in TRANSACTIONAL
-        and context.workload == "eos"
+        and context.workload in ("eos", "txn")
         and int(config.get("transaction.version", 2)) < 2,
     )
     if any(reasons):

@@ -13,8 +13,9 @@ some records are read again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from harness.capabilities import Consumer, Log, TopicPartition
+from harness.capabilities import Consumer, Log, Record, TopicPartition
 from harness.generators import Context, Stateless
 from harness.workload import Completion, Invocation, ok
 from workloads.reading import offsets_shown, read_or_fail, shown
@@ -64,16 +65,24 @@ class Tail:
         return await read_or_fail(self._poll())
 
     async def _poll(self) -> Completion:
+        records = await self.records()
+        return ok([shown(record) for record in records], **self.told())
+
+    async def records(self, *, timeout_ms: int = 300, max_records: int = 500) -> list[Record]:
+        """The next ones, wherever they come from."""
         consumer = await self._opened()
-        records = await consumer.poll(timeout_ms=300)
+        records = await consumer.poll(timeout_ms=timeout_ms, max_records=max_records)
         for record in records:
             partition = TopicPartition(record.topic, record.partition)
             self._reached[partition] = max(record.offset + 1, self._reached.get(partition, 0))
-        value = [shown(record) for record in records]
+        return records
+
+    def told(self) -> dict[str, Any]:
+        """What the completion says besides the records: the first time, where this process began."""
         if not self._assigned:
-            return ok(value, isolation=self._isolation)
+            return {"isolation": self._isolation}
         assigned, self._assigned = offsets_shown(self._assigned), []
-        return ok(value, isolation=self._isolation, assigned=assigned)
+        return {"isolation": self._isolation, "assigned": assigned}
 
     async def end_offset(self, op: Invocation) -> Completion:
         return await read_or_fail(self._end_offset())

@@ -2,7 +2,7 @@
 final read found.
 
 Reads the operations of the log workloads: `send`, `poll`, `end-offset`, `final-read`, and of `transfer` its inputs
-(as reads) and outputs (as writes). Operations of other kinds are left alone. A partition is whatever its key is.
+(as reads) and outputs (as writes), and of `txn` its sends and polls. Operations of other kinds are left alone. A partition is whatever its key is.
 """
 
 from __future__ import annotations
@@ -166,6 +166,8 @@ def _observe(
             _sends(seen, position, operation)
         case "transfer":
             _transfer(seen, position, operation)
+        case "txn":
+            _transaction(seen, position, operation)
         case "poll" if completion is not None and completion.type == "ok":
             records = _records(completion.value or [])
             _read(seen, position, records)
@@ -207,6 +209,28 @@ def _transfer(seen: Observations, position: int, operation: Operation) -> None:
     _read(seen, position, _records(value.get("inputs", [])))
     for name, offset, output in value.get("outputs", []):
         _write(seen.partition(str(name)), hashable(output), position, operation.outcome, offset, True)
+
+
+def _transaction(seen: Observations, position: int, operation: Operation) -> None:
+    """Sends and polls as micro-operations. What was polled was polled whatever became of the transaction, and a
+    consumer goes on where it was. An `ok` transaction's sends are acknowledged; of others an offset says at least
+    that the record was written."""
+    completion = operation.completion
+    records: list[tuple[str, int, Value]] = []
+    for f, *rest in operation.value or ():
+        if f == "send":
+            offset, sent = rest[1] if isinstance(rest[1], list) else (None, rest[1])
+            _write(seen.partition(str(rest[0])), hashable(sent), position, operation.outcome, offset, True)
+        elif f == "poll" and rest:
+            for name, polled in rest[0].items():
+                records += [(str(name), int(offset), hashable(value)) for offset, value in polled]
+    _read(seen, position, records)
+    assigned = None if completion is None else completion.extra.get("assigned")
+    started = None if assigned is None else [(str(p), int(o)) for p, o in assigned]
+    for name, _ in started or ():
+        seen.partition(name)
+    if records or started is not None:
+        seen.polls.append(Poll(position, started, records))
 
 
 def _write(

@@ -13,12 +13,13 @@ from checkers.transactions.cycles import Cycles, find_cycles
 from checkers.transactions.direct import Inference, nothing
 from checkers.transactions.explain import Teller
 from checkers.transactions.fractured import fractured_reads
+from checkers.transactions.kafka import ANOMALIES_OF_LOGS, judge_log
 from checkers.transactions.loading import TransactionHistory, from_history, read_transactions
 from checkers.transactions.micro_operations import OK, READ, WRITE, Model, Transactions, named_key
 from checkers.transactions.models import DEFAULT, MODELS, forbidden, gravity, named, ruled_out, strongest
 from harness.checker import CheckContext
 from harness.errors import unknown_name
-from harness.history import History
+from harness.history import History, read_history
 from harness.results import Anomaly, Result, Verdict
 
 _CYCLES = {
@@ -55,15 +56,20 @@ UNSEEN = "G2 over predicates cannot be seen in reads of items"
 
 
 class ElleChecker:
-    description = "isolation of transactions (list-append, rw-register): anomalies, cycles, models ruled out"
-    anomalies = ANOMALIES
+    description = (
+        "isolation of transactions (list-append, rw-register, kafka): anomalies, cycles, models ruled out"
+    )
+    anomalies: Mapping[str, str] = {**ANOMALIES, **ANOMALIES_OF_LOGS}
     models: Mapping[str, str] = {
         "list-append": "transactions of [append, k, v] and [r, k, list]; a list shows its own past",
         "rw-register": "transactions of [w, k, v] and [r, k, v]; every value of a key is written once",
+        "kafka": "transactions of [send, k, v] and [poll, {k: [[offset, v], …]}] over a log, which does not isolate writes",
     }
 
     def check(self, history: History, context: CheckContext) -> Result:
         model = model_of(context)
+        if model == "kafka":
+            return judge_log(history, context)
         if isinstance(history, TransactionHistory) and history.model == model:
             txns = history.transactions
         else:
@@ -72,7 +78,8 @@ class ElleChecker:
 
     def read(self, path: Path, context: CheckContext) -> History:
         """A `history.jsonl` in the form that this checker judges, without an object an event."""
-        return read_transactions(path, model_of(context))
+        model = model_of(context)
+        return read_history(path) if model == "kafka" else read_transactions(path, model)
 
 
 def model_of(context: CheckContext) -> Model:

@@ -24,6 +24,9 @@ from checkers.transactions.micro_operations import (
 from checkers.transactions.verify import Link, Plain, verify
 from harness.results import Moment
 
+MOST_MICRO = 40
+"""Micro-operations of a transaction that are told: the final read of a log is one of thousands."""
+
 
 class Teller:
     """Tells of one history. `verify` is asked before any cycle is told."""
@@ -142,6 +145,10 @@ class Teller:
         before, after, key = link.source.name, link.target.name, link.key
         so = f"so {before} is before {after}"
         lists = self._model == "list-append"
+        if self._model == "kafka" and link.kind in ("wr", "ww"):
+            if link.kind == "wr":
+                return f"{after} polled {link.seen!r} from {named_key(key)}, and {before} had sent it, {so}"
+            return f"{after} sent {link.written!r} to {named_key(key)} right behind {link.seen!r} of {before}, {so}"
         if link.kind == "rt":
             return f"{before} had ended before {after} began"
         if link.kind == "po":
@@ -183,7 +190,7 @@ class Teller:
                 "invoked": int(t.invoke_index[row]),
                 "completed": int(t.complete_index[row]) if t.complete_index[row] >= 0 else None,
                 "outcome": ("ok", "fail", "info")[int(t.outcome[row])],
-                "operations": [list(micro) for micro in self.plain(row).operations],
+                "operations": [list(micro) for micro in self.plain(row).operations[:MOST_MICRO]],
             }
             for row in dict.fromkeys(rows)
         ]
@@ -196,7 +203,10 @@ class Teller:
         t = self._txns
         beats: list[tuple[int, Moment]] = []
         for row in dict.fromkeys(rows):
-            what = ", ".join(_micro(m) for m in self.plain(row).operations)
+            operations = self.plain(row).operations
+            what = ", ".join(_micro(m) for m in operations[:MOST_MICRO])
+            if len(operations) > MOST_MICRO:
+                what += f", … {len(operations) - MOST_MICRO} more"
             began = Moment(int(t.invoke_time[row]), f"{t.name(row)} begins", int(t.invoke_index[row]))
             beats.append((int(t.invoked[row]), began))
             if t.complete_index[row] >= 0:
@@ -221,6 +231,8 @@ class Teller:
 
 def _micro(micro: tuple[str, Any, Any]) -> str:
     f, key, value = micro
+    if f == "poll":
+        return f"poll {value!r} of {named_key(key)}"
     if f != "r":
         return f"{f} {named_key(key)} {value!r}"
     return f"read {named_key(key)} = {shown(value) if isinstance(value, list) else repr(value)}"

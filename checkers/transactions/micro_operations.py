@@ -1,7 +1,9 @@
 """Transactions as columns: what each read and wrote, in arrays, however the history was stored.
 
-A transaction is a list of micro-operations: `["append", k, v]`, `["w", k, v]` or `["r", k, seen]`. What a
-transaction that did not end in `ok` claims to have read is not evidence and is left out.
+A transaction is a list of micro-operations: `["append", k, v]`, `["w", k, v]` or `["r", k, seen]`; of a log
+`["send", k, v]` and, for each record, `["poll", k, v]`. What a transaction that did not end in `ok` claims to have
+read is not evidence and is left out, except of a log: what a consumer was given it was given, whatever became of the
+transaction around it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import numpy.typing as npt
 from harness.errors import UserError
 from harness.ops import Process
 
-Model = Literal["list-append", "rw-register"]
+Model = Literal["list-append", "rw-register", "kafka"]
+WRITES: Final[dict[Model, str]] = {"list-append": "append", "rw-register": "w", "kafka": "send"}
+READS: Final[dict[Model, str]] = {"list-append": "r", "rw-register": "r", "kafka": "poll"}
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
@@ -92,16 +96,16 @@ class Transactions:
 
     def plain(self, txn: int, model: Model) -> list[tuple[str, Any, Any]]:
         """The micro-operations as they stood in the history."""
-        written = "append" if model == "list-append" else "w"
+        written, read = WRITES[model], READS[model]
         told: list[tuple[str, Any, Any]] = []
         for op in self.micro_operations(txn):
             key = self.keys[int(self.key[op])]
             if self.kind[op] == WRITE:
                 told.append((written, key, self.plain_value(int(self.value[op]))))
             elif model == "list-append":
-                told.append(("r", key, self.seen(op)))
+                told.append((read, key, self.seen(op)))
             else:
-                told.append(("r", key, self.plain_value(int(self.value[op]))))
+                told.append((read, key, self.plain_value(int(self.value[op]))))
         return told
 
 
@@ -116,6 +120,7 @@ class Columns:
         decode: Callable[[Any], Any] = lambda value: value,
     ) -> None:
         self._model: Model = model
+        self._log = model == "kafka"
         self._decode = decode
         self._where = where
         self._process = array("q")
@@ -177,7 +182,7 @@ class Columns:
             self._retired.add(process)
         else:
             self._completed[txn] = position
-        self._add(txn, position, self._decode(asked) if value is None else value, outcome == OK)
+        self._add(txn, position, self._decode(asked) if value is None else value, outcome == OK or self._log)
 
     def _add(self, txn: int, position: int, value: Any, reads_count: bool) -> None:
         """The micro-operations of one transaction. Raises `UserError` for what the model does not know."""
@@ -189,7 +194,7 @@ class Columns:
                 f"{self._where(position)}: the value of a transaction is a list of micro-operations, got {value!r}"
             )
         lists = self._model == "list-append"
-        keys = self._keys
+        keys, read, written = self._keys, READS[self._model], WRITES[self._model]
         for micro in value:
             try:
                 f, name, seen = micro
@@ -200,7 +205,7 @@ class Columns:
             key = keys.get(name) if type(name) is int or type(name) is str else self._key_code(name)
             if key is None:
                 key = self._key_code(name)
-            if f == "r":
+            if f == read:
                 if not reads_count:
                     continue
                 if not lists:
@@ -223,7 +228,7 @@ class Columns:
                             f"{self._where(position)}: a read of list-append returns a list, "
                             f"got {seen!r} for key {name!r}: is this a history of --model rw-register?"
                         )
-            elif f == ("append" if lists else "w"):
+            elif f == written:
                 if seen is None:
                     raise UserError(
                         f"{self._where(position)}: {f!r} of null to key {name!r}: null stands for what nobody wrote"
@@ -238,8 +243,8 @@ class Columns:
         self._count[txn] = len(self._key) - self._first[txn]
 
     def _unknown(self, f: Any) -> str:
-        known = "append, r" if self._model == "list-append" else "w, r"
-        other = {"append": "list-append", "w": "rw-register"}.get(f)
+        known = f"{WRITES[self._model]}, {READS[self._model]}"
+        other = {"append": "list-append", "w": "rw-register", "send": "kafka", "poll": "kafka"}.get(f)
         hint = f": is this a history of --model {other}?" if other else ""
         return f"unknown micro-operation {f!r} for --model {self._model} (known: {known}){hint}"
 

@@ -84,7 +84,7 @@ def _of_class(name: str, links: Sequence[Link]) -> bool:
 
 
 def _writes(plain: Plain, key: Any, value: Any) -> bool:
-    return any(f in ("append", "w") and k == key and v == value for f, k, v in plain.operations)
+    return any(f in ("append", "w", "send") and k == key and v == value for f, k, v in plain.operations)
 
 
 def _next_in(order: Sequence[Any], left_out: Sequence[Any], seen: Any, written: Any) -> bool:
@@ -129,7 +129,7 @@ def _rw(link: Link, model: str, assumed: bool) -> bool:
 def _lasts(plain: Plain, link: Link, model: str) -> list[Any]:
     """The versions that the transaction read of the key: without its own, and without what counts for nothing."""
     if model != "list-append":
-        return [v for f, k, v in plain.operations if f == "r" and k == link.key]
+        return [v for f, k, v in plain.operations if f in ("r", "poll") and k == link.key]
     own = [v for f, k, v in plain.operations if f == "append" and k == link.key]
     found: list[Any] = []
     for f, k, seen in plain.operations:
