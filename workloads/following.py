@@ -1,0 +1,74 @@
+"""`poll` of a group's only reader: it resumes from the group's committed offsets and commits after each poll.
+
+    {"type":"ok","process":4,"f":"poll","group":"g1","value":[["events/0",42,"3:17"], …],
+     "isolation":"read_committed","assigned":[["events/0",20], …],"committed":true}
+
+The partitions are assigned by hand, so that nobody is rebalanced; `assigned` stands in a process's first poll. The
+commit comes after the processing: a crash between the two repeats records and never skips any. `committed` is false
+where the commit failed; the process is then replaced, and its successor repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.capabilities import Consumer, Log, TopicPartition
+from harness.workload import Completion, Invocation, ok
+from workloads.reading import PROGRAMMING_ERRORS, describe, offsets_shown, read_or_fail, shown
+
+
+class Follower:
+    """A consumer process of one group."""
+
+    def __init__(
+        self,
+        log: Log,
+        group: str,
+        partitions: Sequence[TopicPartition],
+        isolation: str,
+        *,
+        max_records: int = 500,
+    ) -> None:
+        self._log, self._group, self._partitions = log, group, list(partitions)
+        self._isolation, self._max_records = isolation, max_records
+        self._consumer: Consumer | None = None
+        self._assigned: list[tuple[TopicPartition, int]] = []
+
+    async def poll(self, op: Invocation) -> Completion:
+        return await read_or_fail(self._poll())
+
+    async def drain(self, op: Invocation) -> Completion:
+        """A poll without the limit of records that makes the others slow."""
+        return await read_or_fail(self._poll(max_records=500))
+
+    async def _poll(self, *, max_records: int | None = None) -> Completion:
+        consumer = await self._opened()
+        records = await consumer.poll(timeout_ms=300, max_records=max_records or self._max_records)
+        extra: dict[str, Any] = {"group": self._group, "isolation": self._isolation}
+        if self._assigned:
+            extra["assigned"] = offsets_shown(self._assigned)
+            self._assigned = []
+        value = [shown(record) for record in records]
+        if not records:
+            return ok(value, **extra)
+        reached = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
+        try:
+            await consumer.commit(reached)
+        except PROGRAMMING_ERRORS:
+            raise
+        except Exception as error:
+            return ok(value, retire=True, committed=False, error_after=describe(error), **extra)
+        return ok(value, committed=True, **extra)
+
+    async def _opened(self) -> Consumer:
+        if self._consumer is None:
+            consumer = await self._log.consumer(group=self._group, isolation=self._isolation)
+            await consumer.assign(self._partitions)
+            self._assigned = sorted((await consumer.seek_to_committed()).items())
+            self._consumer = consumer
+        return self._consumer
+
+    async def close(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.close()
