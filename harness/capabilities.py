@@ -27,7 +27,8 @@ class TopicPartition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One consumed record. `offset` is its position in the partition; `timestamp_ms` the broker's word."""
+    """One consumed record. `offset` is its position in the partition; `timestamp_ms` the broker's word. The value of
+    a tombstone is empty."""
 
     topic: str
     partition: int
@@ -45,6 +46,13 @@ class Sent(NamedTuple):
     topic: str
     partition: int
     offset: int | None
+
+
+class EndOffset(NamedTuple):
+    """Where a partition ends, and the epoch of the leader that said so (None where it does not say)."""
+
+    offset: int
+    leader_epoch: int | None
 
 
 class Consumer(Protocol):
@@ -79,6 +87,12 @@ class Consumer(Protocol):
         """High watermark, or last stable offset for a read_committed consumer."""
         ...
 
+    async def end_offsets_by_epoch(
+        self, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, EndOffset]:
+        """High watermarks, by the word of the leaders that are known now: asked once, raises where one errs."""
+        ...
+
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Log start: 0 until retention or a request removes records."""
         ...
@@ -92,9 +106,9 @@ class Producer(Protocol):
         ...
 
     async def send(
-        self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None
+        self, topic: str, value: bytes | None, *, key: bytes | None = None, partition: int | None = None
     ) -> Sent:
-        """Returns once acknowledged as `acks` asks."""
+        """Returns once acknowledged as `acks` asks. `value` None is a tombstone."""
         ...
 
     async def begin(self) -> None: ...

@@ -10,7 +10,8 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition as LibraryPartition
 
-from harness.capabilities import Record, TopicPartition
+from harness.capabilities import EndOffset, Record, TopicPartition
+from systems.kafka.end_offsets import end_offsets_by_epoch
 from systems.kafka.kip890 import Member
 from systems.kafka.outcomes import outcomes
 
@@ -111,6 +112,12 @@ class AiokafkaConsumer:
         async with outcomes():
             ends = await self._consumer.end_offsets([LibraryPartition(*p) for p in partitions])
         return {TopicPartition(*partition): int(offset) for partition, offset in sorted(ends.items())}
+
+    async def end_offsets_by_epoch(
+        self, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, EndOffset]:
+        async with outcomes():
+            return await end_offsets_by_epoch(self._consumer._client, partitions)
 
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where the partitions' logs begin: above 0 once retention or DeleteRecords removed something."""

@@ -38,7 +38,7 @@ class AiokafkaProducer:
             await self._producer.start()
 
     async def send(
-        self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None
+        self, topic: str, value: bytes | None, *, key: bytes | None = None, partition: int | None = None
     ) -> Sent:
         try:
             # aiokafka's compiled part asks the system for the time itself, past what this host's clock says.

@@ -8,13 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.capabilities import DefiniteFailure, Fenced, Record, Sent, TopicPartition
+from harness.capabilities import DefiniteFailure, EndOffset, Fenced, Record, Sent, TopicPartition
 
 
 @dataclass
 class Stored:
     value: bytes
     txn: Txn | None
+    key: bytes | None = None
+
+    @property
+    def is_marker(self) -> bool:
+        return self.txn is not None and self.txn.state == "marker"
 
 
 @dataclass
@@ -92,7 +97,7 @@ class MemoryProducer:
             raise Fenced("a newer instance has started")
 
     async def send(
-        self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None
+        self, topic: str, value: bytes | None, *, key: bytes | None = None, partition: int | None = None
     ) -> Sent:
         assert partition is not None
         self._fence()
@@ -103,7 +108,7 @@ class MemoryProducer:
         if self.txn is not None and self.id is not None:
             self.txn.first.setdefault(target, len(self.log.logs[target]))
             self.log.open[self.id] = self.txn
-        self.log.logs[target].append(Stored(value, self.txn))
+        self.log.logs[target].append(Stored(value or b"", self.txn, key))
         self.log.flaky()
         return Sent(topic, partition, len(self.log.logs[target]) - 1)
 
@@ -168,8 +173,8 @@ class MemoryConsumer:
                 self.at[partition] = offset + 1
                 stored = self.log.logs[partition][offset]
                 shown = stored.txn is None or stored.txn.state == "committed"
-                if shown or (self.isolation == "read_uncommitted" and stored.value):
-                    records.append(Record(*partition, offset, None, stored.value, 0))
+                if shown or (self.isolation == "read_uncommitted" and not stored.is_marker):
+                    records.append(Record(*partition, offset, stored.key, stored.value, 0))
         self.log.flaky()
         return records
 
@@ -196,6 +201,12 @@ class MemoryConsumer:
     async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         self.log.flaky()
         return {p: self._end(p) for p in partitions}
+
+    async def end_offsets_by_epoch(
+        self, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, EndOffset]:
+        self.log.flaky()
+        return {p: EndOffset(len(self.log.logs[p]), 0) for p in partitions}
 
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         self.log.flaky()
