@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from harness import registry, timeouts
+from harness.clusters.docker.settings import SETTINGS as docker_settings
 from harness.errors import UserError, unknown_name
 from harness.faults import check_schedule
 from harness.nemesis import Nemesis
@@ -55,6 +56,7 @@ def declared_settings(system: System, workload: Workload) -> tuple[Setting, ...]
         from harness.sim.settings import SETTINGS
 
         declared += SETTINGS
+    declared += docker_settings
     return tuple({s.name: s for s in reversed(declared)}.values())
 
 

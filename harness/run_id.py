@@ -47,7 +47,8 @@ def _started(pid: int) -> str:
     """In ticks since the boot, so that a later process of the same number is another; 0 where there is no /proc
     and the process lives, `gone` where it does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "gone" if fields[0] == "Z" else fields[19]
     except OSError:
         pass
     if Path("/proc/self/stat").exists():

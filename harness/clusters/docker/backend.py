@@ -1,0 +1,72 @@
+"""Backend `docker`: a container a node on a private network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.cluster import Scenario
+from harness.clusters.client_tasks import ClientLoop
+from harness.clusters.docker.cluster import CAPABILITIES, DockerCluster
+from harness.clusters.docker.engine import connect
+from harness.clusters.docker.image import node_image
+from harness.errors import UserError
+from harness.topology import Topology
+
+T = TypeVar("T")
+
+
+class DockerBackend:
+    description = "a container a node, on a private network of a Docker engine"
+    capabilities = CAPABILITIES
+
+    def check(self) -> list[tuple[str, bool, str]]:
+        try:
+            client = connect()
+        except UserError as error:
+            return [("a Docker engine on this machine", False, str(error))]
+        client.close()
+        return [("a Docker engine on this machine", True, "")]
+
+    def run(
+        self,
+        scenario: Scenario[T],
+        *,
+        system: Any,
+        topology: Topology,
+        config: dict[str, Any],
+        bugs: frozenset[str],
+        seed: int,
+        folder: Path | None,
+    ) -> T:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_room())
+            if folder is None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-docker-")))
+            client = connect()
+            stack.callback(client.close)
+            image = node_image(client, system, str(config["docker.base"]))
+            cluster = DockerCluster(client, image, system, topology, config, bugs, seed, folder.resolve())
+            stack.callback(cluster.remove)
+            runner = stack.enter_context(asyncio.Runner(loop_factory=ClientLoop))
+            return runner.run(_through(scenario, cluster))
+
+
+async def _through(scenario: Scenario[T], cluster: DockerCluster) -> T:
+    return await scenario(cluster)
+
+
+@contextlib.contextmanager
+def _room() -> Any:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"no space left on this machine's disk ({error.filename or 'run folder or image'})"
+        ) from None

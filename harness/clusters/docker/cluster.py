@@ -1,0 +1,320 @@
+"""The cluster of containers and what can be broken in it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from harness.cluster import Evidence, How
+from harness.clusters.client_tasks import TaskHost
+from harness.clusters.docker.engine import explained
+from harness.clusters.docker.leftovers import remove_run
+from harness.clusters.docker.node import DISK, MOUNT, PUBLISHED, DockerNode
+from harness.clusters.event_files import EventFiles
+from harness.errors import UserError
+from harness.node import Address, NodeEvent
+from harness.process import NodeFile
+from harness.run_id import LABEL as RUN
+from harness.run_id import new_run_id, token
+from harness.system import System
+from harness.topology import Topology
+
+T = TypeVar("T")
+CAPABILITIES = frozenset({"kill", "pause", "partition", "wipe", "disk-full", "join", "leave", "replace"})
+POLL_S = 0.05
+LAST_LOG_LINES = 8
+KILLED = 137
+PROBE_S = 0.03
+"""A datagram that has not arrived by then does not pass."""
+ARRIVAL_S = 2.0
+
+
+class DockerCluster:
+    """`harness.cluster.Cluster`. `run` is the name that all its containers, networks and volumes carry."""
+
+    def __init__(
+        self,
+        client: Any,
+        image: str,
+        system: System,
+        topology: Topology,
+        config: dict[str, Any],
+        bugs: frozenset[str],
+        seed: int,
+        folder: Path,
+    ) -> None:
+        self.topology = topology
+        self.capabilities = CAPABILITIES
+        self.run = new_run_id()
+        self._client = client
+        self._image = image
+        self._system = system
+        self._config = config
+        self._bugs = bugs
+        self._seed = seed
+        self._folder = folder
+        self._start_ns = time.monotonic_ns()
+        self._nodes: dict[str, DockerNode] = {}
+        self._members = [node.name for node in topology.founders]
+        self._hosts: dict[str, TaskHost] = {}
+        self._events: list[NodeEvent] = []
+        self._callbacks: list[Callable[[NodeEvent], None]] = []
+        self._event_files: EventFiles | None = None
+        self._told: dict[str, None] = {}
+        """Nodes whose end is no news."""
+        self._tail: asyncio.Task[None] | None = None
+        self._nonces = itertools.count()
+
+    @property
+    def events(self) -> Sequence[NodeEvent]:
+        return self._events
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.topology.nodes if node.name in self._members)
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() - self._start_ns
+
+    async def start(self) -> None:
+        """Returns when every node listens. Raises `UserError`, with its last log lines for a node that does not."""
+        prefix = f"chaos-{token(self.run)}"
+        with explained("create the private network"):
+            network = await asyncio.to_thread(self._create_network, prefix)
+        self._nodes = {
+            info.name: DockerNode(
+                self._client,
+                info,
+                image=self._image,
+                prefix=prefix,
+                network=network,
+                labels={RUN: self.run},
+                folder=self._folder,
+            )
+            for info in self.topology.nodes
+        }
+        disk_mb = int(self._config["docker.disk.mb"])
+        command = ["python3", *self._system.command(), "--environment", f"{MOUNT}/environment.json"]
+        await _all(node.open(disk_mb) for node in self._nodes.values())
+        await _all(node.create(command) for node in self._nodes.values())
+        self._event_files = EventFiles(
+            {node.name: node.events for node in self._nodes.values()},
+            ahead_ns={node.name: node.clock_ahead_ns for node in self._nodes.values()},
+        )
+        self._tail = asyncio.ensure_future(self._follow_events())
+        await _all(self._start_node(name, founder=True) for name in self.members)
+        for name in self.members:
+            if not await self._nodes[name].listens(self._ready_s):
+                raise UserError(
+                    f"node {name} did not start ({await self._nodes[name].describe()}); the end of "
+                    f"{self._nodes[name].log}:\n" + self._nodes[name].last_lines(LAST_LOG_LINES)
+                )
+
+    def _create_network(self, name: str) -> str:
+        """Reachable from this machine only, and leading nowhere."""
+        made = self._client.networks.create(
+            name,
+            driver="bridge",
+            check_duplicate=True,
+            labels={RUN: self.run},
+            options={
+                "com.docker.network.bridge.enable_ip_masquerade": "false",
+                "com.docker.network.bridge.host_binding_ipv4": PUBLISHED,
+            },
+        )
+        return str(made.name)
+
+    @property
+    def _ready_s(self) -> float:
+        return int(self._config["ready.timeout.ms"]) / 1000
+
+    async def _start_node(self, name: str, *, founder: bool | None = None) -> None:
+        node = self._nodes[name]
+        node.incarnation += 1
+        if founder is not None:
+            node.founder = founder
+        self._told.pop(name, None)
+        await node.start(
+            NodeFile(
+                name=name,
+                topology=self.topology,
+                config=self._config,
+                bugs=tuple(sorted(self._bugs)),
+                incarnation=node.incarnation,
+                listen=(node.ip, node.info.port),
+                advertised=(PUBLISHED, node.published_port),
+                peers={peer.name: (peer.ip, peer.info.port) for peer in self._nodes.values()},
+                data=f"{DISK}/data",
+                events=f"{MOUNT}/events.jsonl",
+                start_ns=self._start_ns,
+                seed=self._seed,
+                founder=node.founder,
+            )
+        )
+
+    async def stop(self) -> None:
+        """Politely first."""
+        for host in self._hosts.values():
+            await host.kill()
+        if self._tail is not None:
+            self._tail.cancel()
+        self._told.update(dict.fromkeys(self._nodes))
+        try:
+            await _all(node.stop() for node in self._nodes.values())
+        finally:
+            self._collect_events()
+            for node in self._nodes.values():
+                node.close()
+
+    def remove(self) -> None:
+        """However the run ends."""
+        remove_run(self._client, self.run)
+
+    def running(self, node: str) -> bool:
+        return node in self._nodes and self._nodes[node].running
+
+    def client_host(self, name: str) -> TaskHost:
+        return self._hosts.setdefault(name, TaskHost(name))
+
+    def address(self, node: str, *, client: str) -> Address:
+        return Address(PUBLISHED, self._nodes[node].published_port)
+
+    def on_event(self, callback: Callable[[NodeEvent], None]) -> None:
+        self._callbacks.append(callback)
+
+    async def _follow_events(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            self._collect_events()
+            for name, node in self._nodes.items():
+                if node.incarnation >= 0 and not node.running and name not in self._told:
+                    self._told[name] = None
+                    error = f"{await node.describe()}: {node.last_lines(1).strip()}"
+                    self._tell(NodeEvent(self.now_ns(), name, "exited", {"error": error}))
+
+    def _collect_events(self) -> None:
+        for event in self._event_files.fresh() if self._event_files is not None else ():
+            self._tell(event)
+
+    def _tell(self, event: NodeEvent) -> None:
+        self._events.append(event)
+        for callback in self._callbacks:
+            callback(event)
+
+    async def kill(self, node: str) -> Evidence:
+        self._told[node] = None
+        code = await self._nodes[node].kill()
+        return Evidence(code == KILLED, f"{node} ended with {code}")
+
+    async def restart(self, node: str) -> Evidence:
+        await self._start_node(node)
+        if await self._nodes[node].listens(self._ready_s):
+            return Evidence(True, f"{node} listens")
+        return Evidence(False, f"{node} does not listen ({await self._nodes[node].describe()})")
+
+    async def pause(self, node: str) -> Evidence:
+        state = await self._nodes[node].pause(True)
+        return Evidence(state == "paused", f"{node} is {state}")
+
+    async def resume(self, node: str) -> Evidence:
+        state = await self._nodes[node].pause(False)
+        return Evidence(state == "running", f"{node} is {state}")
+
+    async def wipe(self, node: str) -> Evidence:
+        left = await self._nodes[node].ask("wipe")
+        return Evidence(left == 0, f"{left} files left on the disk of {node}")
+
+    async def fill_disk(self, node: str, *, full: bool) -> Evidence:
+        is_full = await self._nodes[node].ask("fill", full=full)
+        return Evidence(
+            is_full is full, f"the disk of {node} " + ("takes nothing" if is_full else "has room")
+        )
+
+    async def launch(self, node: str) -> Evidence:
+        wiped = await self.wipe(node)
+        await self._start_node(node, founder=False)
+        self._members.append(node)
+        listens = await self._nodes[node].listens(self._ready_s)
+        return Evidence(
+            wiped.verified is True and listens, f"{node} listens" if listens else f"{node} does not listen"
+        )
+
+    async def retire(self, node: str) -> Evidence:
+        self._members.remove(node)
+        if self.running(node):
+            await self.kill(node)
+        return await self.wipe(node)
+
+    async def cut(self, source: str, target: str, *, how: How) -> Evidence:
+        near, far = self._nodes[target], self._nodes[source]
+        await near.ask("cut", source=far.ip, how=how)
+        nonce = await self._send_probe(far, near)
+        await asyncio.sleep(PROBE_S)
+        passed = await near.ask("seen", nonce=nonce)
+        return Evidence(
+            not passed, f"packets from {source} to {target} " + ("pass" if passed else "are lost")
+        )
+
+    async def heal(self, source: str, target: str) -> Evidence:
+        near, far = self._nodes[target], self._nodes[source]
+        await near.ask("heal", source=far.ip)
+        deadline = time.monotonic() + ARRIVAL_S
+        while time.monotonic() < deadline:
+            nonce = await self._send_probe(far, near)
+            await asyncio.sleep(PROBE_S / 10)
+            if await near.ask("seen", nonce=nonce):
+                return Evidence(True, f"packets from {source} to {target} pass")
+        return Evidence(False, f"packets from {source} to {target} are still lost")
+
+    async def _send_probe(self, source: DockerNode, target: DockerNode) -> str:
+        nonce = f"{source.name}-{next(self._nonces)}"
+        await source.ask("probe", target=target.ip, nonce=nonce)
+        return nonce
+
+    async def power_fail(self, node: str, *, torn: bool = False) -> Evidence:
+        _not_here("power")
+
+    async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+        _not_here("slow-disk")
+
+    async def degrade(
+        self,
+        source: str,
+        target: str,
+        *,
+        latency_ms: float,
+        jitter_ms: float,
+        loss: float = 0.0,
+        bandwidth_kbps: float = 0.0,
+        datagram_loss: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+    ) -> Evidence:
+        _not_here("slow")
+
+    async def delay_messages(
+        self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
+    ) -> Evidence:
+        _not_here("message-kinds")
+
+    async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
+        _not_here("clock")
+
+    def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
+        _not_here("crash-at")
+
+
+async def _all(work: Any) -> None:
+    """Side by side; the first error, once all have come to an end."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _not_here(kind: str) -> NoReturn:
+    raise UserError(f"backend 'docker' cannot do {kind} (it can do {', '.join(sorted(CAPABILITIES))})")

@@ -1,0 +1,263 @@
+"""One node: its sandbox, which stays for the whole run, and the container of its program, which comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.clusters.docker.attached import Attached, attach
+from harness.clusters.docker.engine import explained
+from harness.errors import UserError
+from harness.process import NodeFile
+from harness.topology import NodeInfo
+
+MOUNT = "/chaos/node"
+"""Where the node's folder of the run folder is seen by the node: its environment and its events."""
+DISK = "/chaos/disk"
+PUBLISHED = "127.0.0.1"
+POLL_S = 0.05
+ANSWER_S = 30.0
+GRACE_S = 3
+
+
+class SandboxError(Exception):
+    """The sandbox could not carry out a request, or is gone."""
+
+
+class DockerNode:
+    """`published_port` and `ip` are known once the sandbox is open."""
+
+    def __init__(
+        self,
+        client: Any,
+        info: NodeInfo,
+        *,
+        image: str,
+        prefix: str,
+        network: str,
+        labels: Mapping[str, str],
+        folder: Path,
+    ) -> None:
+        self.info = info
+        self.name = info.name
+        self.ip = ""
+        self.published_port = 0
+        self.clock_ahead_ns = 0
+        """The containers' monotonic clock less the harness's: 0 where they share a kernel."""
+        self.incarnation = -1
+        self.founder = True
+        self.paused = False
+        self._client = client
+        self._image = image
+        self._prefix = prefix
+        self._network = network
+        self._labels = {**labels, "chaos.node": info.name}
+        self._folder = folder
+        self._sandbox: Any = None
+        self._container: Any = None
+        self._requests: Attached | None = None
+        self._streams: Attached | None = None
+        self._numbers = itertools.count()
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._unread = b""
+        self._complaints = b""
+
+    @property
+    def log(self) -> Path:
+        return self._folder / f"{self.name}.log"
+
+    @property
+    def place(self) -> Path:
+        return self._folder / "nodes" / self.name
+
+    @property
+    def events(self) -> Path:
+        return self.place / "events.jsonl"
+
+    async def open(self, disk_mb: int) -> None:
+        """Network, disk and sandbox are there when it returns. Raises `UserError`."""
+        self.place.mkdir(parents=True, exist_ok=True)
+        self._sandbox = await asyncio.to_thread(self._create_sandbox, disk_mb)
+        self._requests = await attach(self._sandbox, self._heard)
+        with explained(f"start the sandbox of node {self.name}"):
+            await asyncio.to_thread(self._sandbox.start)
+            await asyncio.to_thread(self._sandbox.reload)
+        settings = self._sandbox.attrs["NetworkSettings"]
+        self.ip = settings["Networks"][self._network]["IPAddress"]
+        self.published_port = int(settings["Ports"][f"{self.info.port}/tcp"][0]["HostPort"])
+        before = time.monotonic_ns()
+        try:
+            told = await self.ask("hello")
+        except SandboxError as error:
+            raise UserError(f"the sandbox of node {self.name} does not work: {error}") from None
+        after = time.monotonic_ns()
+        if not before <= told["monotonic_ns"] <= after:
+            self.clock_ahead_ns = told["monotonic_ns"] - (before + after) // 2
+
+    def _create_sandbox(self, disk_mb: int) -> Any:
+        name = f"{self._prefix}-{self.name}-sandbox"
+        with explained(f"create the sandbox of node {self.name}"):
+            volume = self._client.volumes.create(
+                f"{self._prefix}-{self.name}",
+                driver="local",
+                driver_opts={"type": "tmpfs", "device": "tmpfs", "o": f"size={disk_mb}m,mode=0777"},
+                labels=self._labels,
+            )
+            return self._client.containers.create(
+                self._image,
+                ["python3", "-m", "harness.clusters.docker.sandbox"],
+                name=name,
+                hostname=self.name,
+                network=self._network,
+                ports={f"{self.info.port}/tcp": (PUBLISHED, None)},
+                volumes={volume.name: {"bind": DISK, "mode": "rw"}},
+                labels=self._labels,
+                user="0:0",
+                cap_drop=["ALL"],
+                cap_add=["NET_ADMIN", "DAC_OVERRIDE", "FOWNER"],
+                security_opt=["no-new-privileges"],
+                stdin_open=True,
+                log_config={"Type": "none"},
+            )
+
+    async def create(self, command: list[str]) -> None:
+        """The container of the node's program, not started."""
+        self._container = await asyncio.to_thread(self._create_container, command)
+
+    def _create_container(self, command: list[str]) -> Any:
+        with explained(f"create node {self.name}"):
+            return self._client.containers.create(
+                self._image,
+                command,
+                name=f"{self._prefix}-{self.name}",
+                network_mode=f"container:{self._sandbox.id}",
+                volumes={
+                    f"{self._prefix}-{self.name}": {"bind": DISK, "mode": "rw"},
+                    str(self.place): {"bind": MOUNT, "mode": "rw"},
+                },
+                labels=self._labels,
+                environment={"CHAOS_RUN": self._labels["chaos.run"]},
+                user=f"{os.getuid()}:{os.getgid()}",
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                stdin_open=True,
+                log_config={"Type": "none"},
+            )
+
+    async def start(self, environment: NodeFile) -> None:
+        (self.place / "environment.json").write_bytes(msgspec.json.encode(environment))
+        self._streams = await attach(self._container, self._logged)
+        with explained(f"start node {self.name}"):
+            await asyncio.to_thread(self._container.start)
+
+    @property
+    def running(self) -> bool:
+        return self._streams is not None and not self._streams.ended.done()
+
+    async def listens(self, limit_s: float) -> bool:
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline and self.running:
+            if await self.ask("listens", host=self.ip, port=self.info.port):
+                return True
+            await asyncio.sleep(POLL_S)
+        return False
+
+    async def kill(self) -> int:
+        """SIGKILL, also of a paused one; the exit code."""
+        await asyncio.to_thread(self._container.kill)
+        told = await asyncio.to_thread(self._container.wait, timeout=ANSWER_S)
+        await self._over()
+        self.paused = False
+        return int(told["StatusCode"])
+
+    async def pause(self, paused: bool) -> str:
+        """The state that the engine reports afterwards."""
+        await asyncio.to_thread(self._container.pause if paused else self._container.unpause)
+        self.paused = paused
+        return str((await self.state())["Status"])
+
+    async def limit(self, **limits: Any) -> dict[str, Any]:
+        """Sets limits of the container's resources, in the words of the engine, and returns what is in force."""
+        await asyncio.to_thread(self._container.update, **limits)
+        await asyncio.to_thread(self._container.reload)
+        in_force: dict[str, Any] = self._container.attrs["HostConfig"]
+        return in_force
+
+    async def state(self) -> dict[str, Any]:
+        await asyncio.to_thread(self._container.reload)
+        state: dict[str, Any] = self._container.attrs["State"]
+        return state
+
+    async def describe(self) -> str:
+        if self.running:
+            return "it runs but does not listen"
+        state = await self.state()
+        return f"exit code {state['ExitCode']}" + (", out of memory" if state.get("OOMKilled") else "")
+
+    async def stop(self) -> None:
+        """Politely: SIGTERM, and SIGKILL after a while."""
+        if self.running:
+            if self.paused:
+                await self.pause(False)
+            await asyncio.to_thread(self._container.stop, timeout=GRACE_S)
+            await self._over()
+
+    def close(self) -> None:
+        for streams in (self._streams, self._requests):
+            if streams is not None:
+                streams.close()
+
+    async def _over(self) -> None:
+        """Returns when all that the program wrote is in its log."""
+        if self._streams is not None:
+            await asyncio.wait([self._streams.ended], timeout=GRACE_S)
+            self._streams.close()
+
+    def last_lines(self, count: int) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-count:] if self.log.exists() else []
+        return "\n".join(f"    {line}" for line in lines) or "    (empty)"
+
+    async def ask(self, verb: str, **parameters: Any) -> Any:
+        """Raises `SandboxError`."""
+        assert self._requests is not None
+        number = next(self._numbers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._requests.send(msgspec.json.encode({"id": number, "verb": verb, **parameters}) + b"\n")
+            await asyncio.wait(
+                [answer, self._requests.ended], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not answer.done():
+                last = self._complaints.decode(errors="replace").strip().splitlines()[-1:]
+                raise SandboxError(f"no answer to {verb}" + "".join(f": {line}" for line in last))
+            return answer.result()
+        except ConnectionError as error:
+            raise SandboxError(f"{verb}: the sandbox of {self.name} is gone: {error}") from None
+        finally:
+            del self._answers[number]
+
+    def _heard(self, stream: int, data: bytes) -> None:
+        if stream != 1:
+            self._complaints = (self._complaints + data)[-4096:]
+            return
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            told = msgspec.json.decode(line)
+            answer = self._answers.get(told["id"])
+            if answer is None or answer.done():
+                continue
+            if "error" in told:
+                answer.set_exception(SandboxError(f"{self.name}: {told['error']}"))
+            else:
+                answer.set_result(told["result"])
+
+    def _logged(self, stream: int, data: bytes) -> None:
+        with self.log.open("ab") as log:
+            log.write(data)

@@ -1,0 +1,184 @@
+"""The program of a node's sandbox: it holds the node's network namespace and disk, and breaks them on request.
+
+Requests are JSON lines on standard input, `{"id": 1, "verb": "cut", …}`; answers are lines of the same `id` with
+`result` or `error`. It ends when its standard input does: a harness that dies takes it along. It is the only
+container of a node that may change a firewall, and that one is the node's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+DISK = Path("/chaos/disk")
+DATA = DISK / "data"
+BALLAST = DISK / "ballast"
+INTERFACE = "eth0"
+CHAIN = "CHAOS"
+PROBE_PORT = 61061
+PROBE_COPIES = 3
+"""Of a probe: one lost datagram is no cut link."""
+DIAL_S = 2.0
+
+
+class Refused(Exception):
+    """A request that could not be carried out; its text goes back."""
+
+
+class Sandbox:
+    def __init__(self) -> None:
+        self._rules: dict[str, list[list[str]]] = {}
+        self._probes: dict[str, None] = {}
+        self._iptables = ""
+
+    async def open(self) -> None:
+        self._iptables = _working_iptables()
+        self._firewall("-N", CHAIN)
+        self._firewall("-A", "INPUT", "-j", CHAIN)
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(lambda: _Probes(self._probes), local_addr=("0.0.0.0", PROBE_PORT))
+
+    async def on_hello(self) -> dict[str, Any]:
+        """`monotonic_ns` is this kernel's clock: the node stamps its events with it."""
+        DATA.mkdir(exist_ok=True)
+        DATA.chmod(0o777)
+        return {"monotonic_ns": time.monotonic_ns()}
+
+    async def on_listens(self, host: str, port: int) -> bool:
+        """From inside: whoever dials from outside reaches the engine's proxy, which always answers."""
+        try:
+            async with asyncio.timeout(DIAL_S):
+                _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    async def on_cut(self, source: str, how: str) -> None:
+        """Nothing from that address comes in any more. What was in force for it before goes."""
+        before = self._rules.pop(source, [])
+        rules = [["-s", source, "-j", "DROP"]]
+        if how == "reject":
+            rules.insert(0, ["-s", source, "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"])
+        for rule in rules:
+            self._firewall("-A", CHAIN, *rule)
+        self._rules[source] = rules
+        self._delete(before)
+
+    async def on_heal(self, source: str) -> None:
+        self._delete(self._rules.pop(source, []))
+
+    async def on_probe(self, target: str, nonce: str) -> None:
+        """Sends datagrams that the other end's sandbox will remember."""
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, remote_addr=(target, PROBE_PORT)
+        )
+        for _ in range(PROBE_COPIES):
+            transport.sendto(nonce.encode())
+        transport.close()
+
+    async def on_seen(self, nonce: str) -> bool:
+        return nonce in self._probes
+
+    async def on_wipe(self) -> int:
+        """How many files are left."""
+        for entry in DATA.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        return sum(1 for _ in DATA.iterdir())
+
+    async def on_fill(self, full: bool) -> bool:
+        """Whether the disk takes nothing more."""
+        if not full:
+            BALLAST.unlink(missing_ok=True)
+            return _is_full()
+        with BALLAST.open("ab") as ballast, contextlib.suppress(OSError):
+            room = os.statvfs(DISK)
+            size = room.f_bfree * room.f_frsize
+            if size:
+                os.posix_fallocate(ballast.fileno(), ballast.tell(), size)
+        return _is_full()
+
+    def _firewall(self, *words: str) -> None:
+        done = subprocess.run([self._iptables, "-w", *words], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Refused(f"iptables {' '.join(words)}: {done.stderr.strip()}")
+
+    def _delete(self, rules: list[list[str]]) -> None:
+        for rule in rules:
+            self._firewall("-D", CHAIN, *rule)
+
+
+class _Probes(asyncio.DatagramProtocol):
+    def __init__(self, seen: dict[str, None]) -> None:
+        self._seen = seen
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._seen[data.decode(errors="replace")] = None
+
+
+def _is_full() -> bool:
+    probe = DISK / "probe"
+    try:
+        probe.write_bytes(b"?")
+    except OSError:
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
+    return False
+
+
+def _working_iptables() -> str:
+    """The kernel may have only one of the two kinds of tables."""
+    told = ""
+    for name in ("iptables", "iptables-nft", "iptables-legacy"):
+        found = shutil.which(name)
+        if found is None:
+            continue
+        tried = subprocess.run([found, "-w", "-S", "INPUT"], capture_output=True, text=True, check=False)
+        if tried.returncode == 0:
+            return found
+        told = tried.stderr.strip()
+    raise Refused(f"no iptables works in the node's network namespace: {told or 'the image has none'}")
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    sandbox = Sandbox()
+    await sandbox.open()
+    under_way: dict[asyncio.Task[None], None] = {}
+    while line := await reader.readline():
+        task = loop.create_task(_answer(sandbox, json.loads(line)))
+        under_way[task] = None
+        task.add_done_callback(lambda t: under_way.pop(t, None))
+
+
+async def _answer(sandbox: Sandbox, request: dict[str, Any]) -> None:
+    number, verb = request.pop("id"), request.pop("verb")
+    answer: dict[str, Any] = {"id": number}
+    try:
+        answer["result"] = await getattr(sandbox, f"on_{verb}")(**request)
+    except (Refused, OSError) as error:
+        answer["error"] = str(error)
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_serve())
+    except Refused as refused:
+        sys.exit(str(refused))
