@@ -4,7 +4,8 @@
     dequeue   the ok's value: the element taken, null where there was none
     drain     the ok's value: a list of elements taken; ok means that the queue was empty afterwards
 
-An `info` dequeue may have taken any element: as many missing elements as there are of them prove nothing.
+An `info` dequeue may have taken the element that it names, or, where it names none, any: as many missing elements as
+there are of those prove nothing.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class _Queue:
             for element in elements or ():
                 if element is not None:
                     self.takes.setdefault(freeze(element), []).append(operation)
-        self.unsure = [o for o in operations if o.f in ("dequeue", "drain") and o.outcome == "info"]
+        unknown = [o for o in operations if o.f in ("dequeue", "drain") and o.outcome == "info"]
+        self.unsure = [o for o in unknown if o.value is None]
+        self.maybe_taken = {freeze(o.value) for o in unknown if o.f == "dequeue" and o.value is not None}
         self.drains = succeeded(operations, "drain")
 
     def unexpected(self) -> list[Violation]:
@@ -125,9 +128,11 @@ class _Queue:
             element: (put, drain)
             for element, put in self.acknowledged.items()
             if element not in self.takes
+            and element not in self.maybe_taken
             and (drain := next((d for d in self.drains if before(put, d)), None)) is not None
         }
-        undrained = Counter(e in self.takes or e in missing for e in self.acknowledged)[False]
+        accounted = self.takes.keys() | missing.keys() | self.maybe_taken
+        undrained = Counter(e in accounted for e in self.acknowledged)[False]
         if len(missing) <= len(self.unsure):
             if missing:
                 return [], (

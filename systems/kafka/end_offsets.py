@@ -58,12 +58,13 @@ async def end_offsets_by_epoch(
 ) -> dict[TopicPartition, EndOffset]:
     """High watermarks, asked once of the leaders that this client knows of. Raises the first error: of a probe, an
     answer that comes only after another leader was found is another answer."""
+    for topic in sorted({partition.topic for partition in partitions}):
+        await client._wait_on_metadata(topic)
     by_node: dict[int, dict[str, list[int]]] = {}
     for partition in sorted(partitions):
         leader = client.cluster.leader_for_partition(partition)
         if leader in (None, -1):
-            client.add_topic(partition.topic)
-            await client.force_metadata_update()
+            client.force_metadata_update()
             raise kafka.LeaderNotAvailableError(f"no leader known of {partition}")
         by_node.setdefault(leader, {}).setdefault(partition.topic, []).append(partition.partition)
     answers = await asyncio.gather(*(client.send(node, ListOffsets(t)) for node, t in by_node.items()))
