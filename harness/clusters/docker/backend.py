@@ -14,7 +14,9 @@ from harness.clusters.client_tasks import ClientLoop
 from harness.clusters.docker.cluster import CAPABILITIES, DockerCluster
 from harness.clusters.docker.engine import connect
 from harness.clusters.docker.image import node_image
+from harness.clusters.docker.leftovers import found
 from harness.errors import UserError
+from harness.leftovers import Leftover
 from harness.topology import Topology
 
 T = TypeVar("T")
@@ -31,6 +33,13 @@ class DockerBackend:
             return [("a Docker engine on this machine", False, str(error))]
         client.close()
         return [("a Docker engine on this machine", True, "")]
+
+    def leftovers(self) -> list[Leftover]:
+        try:
+            client = connect()
+        except UserError:
+            return []
+        return found(client)
 
     def run(
         self,
@@ -51,13 +60,20 @@ class DockerBackend:
             stack.callback(client.close)
             image = node_image(client, system, str(config["docker.base"]))
             cluster = DockerCluster(client, image, system, topology, config, bugs, seed, folder.resolve())
-            stack.callback(cluster.remove)
+            stack.callback(_remove_quietly, cluster)
             runner = stack.enter_context(asyncio.Runner(loop_factory=ClientLoop))
             return runner.run(_through(scenario, cluster))
 
 
 async def _through(scenario: Scenario[T], cluster: DockerCluster) -> T:
     return await scenario(cluster)
+
+
+def _remove_quietly(cluster: DockerCluster) -> None:
+    """The verdict, or the error that ended the run, counts more than what could not be removed: `chaos doctor --clean`
+    finds it."""
+    with contextlib.suppress(UserError):
+        cluster.remove()
 
 
 @contextlib.contextmanager

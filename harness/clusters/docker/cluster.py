@@ -169,9 +169,10 @@ class DockerCluster:
             self._collect_events()
             for node in self._nodes.values():
                 node.close()
+            await asyncio.to_thread(self.remove)
 
     def remove(self) -> None:
-        """However the run ends."""
+        """Raises `UserError`, once all is removed that can be."""
         remove_run(self._client, self.run)
 
     def running(self, node: str) -> bool:

@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from harness.clusters.docker.engine import explained
-from harness.run_id import LABEL as RUN
+from harness.errors import UserError
+from harness.leftovers import Leftover
+from harness.run_id import LABEL
 
 
-def remove_run(client: Any, run: str) -> list[str]:
-    """Removes all that carries the label of this run; the names of what was removed."""
-    return [name for name, remove in found(client, f"{RUN}={run}") if _done(remove)]
+def remove_run(client: Any, run: str) -> None:
+    """Raises `UserError`, once all is removed that can be."""
+    errors: list[UserError] = []
+    for leftover in found(client, f"{LABEL}={run}"):
+        try:
+            leftover.remove()
+        except UserError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
-def found(client: Any, label: str) -> Iterator[tuple[str, Any]]:
-    """Name and removal of everything with the label, in an order in which it can be removed."""
+def found(client: Any, label: str = LABEL) -> list[Leftover]:
+    """Everything with the label, in an order in which it can be removed. Raises `UserError`."""
     with explained("list what runs left behind"):
         filters = {"label": label}
         containers = client.containers.list(all=True, filters=filters, ignore_removed=True)
-        # The node's container uses the network of its sandbox.
-        for container in sorted(containers, key=lambda c: c.name.endswith("-sandbox")):
-            yield f"container {container.name}", lambda c=container: c.remove(force=True, v=False)
-        for network in client.networks.list(filters=filters):
-            yield f"network {network.name}", network.remove
-        for volume in client.volumes.list(filters=filters):
-            yield f"volume {volume.name}", lambda v=volume: v.remove(force=True)
+        networks = client.networks.list(filters=filters)
+        volumes = client.volumes.list(filters=filters)
+    # A node's container uses the network of its sandbox.
+    containers.sort(key=lambda c: c.name.endswith("-sandbox"))
+    return [
+        *(
+            Leftover(f"container {c.name}", c.labels[LABEL], _removing(c.remove, force=True))
+            for c in containers
+        ),
+        *(Leftover(f"network {n.name}", n.attrs["Labels"][LABEL], _removing(n.remove)) for n in networks),
+        *(
+            Leftover(f"volume {v.name}", v.attrs["Labels"][LABEL], _removing(v.remove, force=True))
+            for v in volumes
+        ),
+    ]
 
 
-def _done(remove: Any) -> bool:
-    """False where somebody else removed it first."""
-    import docker
+def _removing(remove: Callable[..., None], **how: Any) -> Callable[[], None]:
+    """Whatever somebody else removed first is gone, too."""
 
-    with contextlib.suppress(docker.errors.NotFound), explained("remove what a run left behind"):
-        remove()
-        return True
-    return False
+    def removed() -> None:
+        import docker
+
+        with explained("remove what a run left behind"):
+            try:
+                remove(**how)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                if "already in progress" not in str(error):
+                    raise
+
+    return removed
