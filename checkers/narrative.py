@@ -61,6 +61,10 @@ def begins(outage: Outage) -> str:
             return f"the clock{'s' if several else ''} of {who} {params.get('mode', 'change')}{'' if several else 's'}{moved}"
         case "slow":
             return f"the network of {who} becomes slow ({params.get('latency_ms', '?')} ms)"
+        case "cpu":
+            return f"{who} {'get' if several else 'gets'} {params.get('cores', '?')} of a processor"
+        case "memory":
+            return f"{who} {'get' if several else 'gets'} no more memory"
         case kind:
             return f"{kind} hits {who}"
 

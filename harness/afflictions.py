@@ -52,6 +52,12 @@ async def inflict(damage: Damage, active: Active) -> Evidence:
         case "slow-disk":
             slow = _slowness(params)
             return together([await damage.slow_disk(position, t, slow) for t in active.targets])
+        case "cpu":
+            cores = float(params.get("cores", 0.1))
+            return together([await damage.limit_cpu(position, t, cores) for t in active.targets])
+        case "memory":
+            more_mb = float(params.get("more_mb", 0))
+            return together([await damage.limit_memory(position, t, more_mb) for t in active.targets])
         case "slow" if params.get("kinds"):
             each = [(link, kind) for link in active.links for kind in params["kinds"]]
             slow = _slowness(params)
@@ -79,6 +85,10 @@ async def lift(damage: Damage, active: Active, targets: Sequence[str], links: Se
             return together([await damage.empty_disk(position, t) for t in targets])
         case "slow-disk":
             return together([await damage.quicken_disk(position, t) for t in targets])
+        case "cpu":
+            return together([await damage.unlimit_cpu(position, t) for t in targets])
+        case "memory":
+            return together([await damage.unlimit_memory(position, t) for t in targets])
         case "slow" if kinds := active.fault.params.get("kinds"):
             each = [(link, kind) for link in links for kind in kinds]
             return together([await damage.hasten(position, link, kind) for link, kind in each])

@@ -16,7 +16,7 @@ from harness.topology import Topology
 
 OF_LINKS = frozenset({"partition", "slow", "flaky", "datagrams"})
 """Kinds that concern links."""
-_OF_NODES = frozenset({"wipe", "disk-full", "slow-disk", "leave", "replace"})
+_OF_NODES = frozenset({"wipe", "disk-full", "slow-disk", "cpu", "memory", "leave", "replace"})
 """Kinds that client hosts are spared."""
 
 

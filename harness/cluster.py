@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -155,6 +155,19 @@ class Cluster(Protocol):
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
         """Calls `action(node)` when the node reaches the named protocol step; returns the disarming call."""
+        ...
+
+
+@runtime_checkable
+class Rationed(Protocol):
+    """What a cluster also has where the faults `cpu` and `memory` can be done. Both outlive the process."""
+
+    async def limit_cpu(self, node: str, *, cores: float | None) -> Evidence:
+        """Processor time in processors; None lifts it."""
+        ...
+
+    async def limit_memory(self, node: str, *, more_mb: float | None) -> Evidence:
+        """It may get so much more than it has now; what asks for yet more is killed. None lifts it."""
         ...
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.cluster import Cluster, Evidence, How
+from harness.cluster import Cluster, Evidence, How, Rationed
 from harness.shapes import Link
 
 T = TypeVar("T")
@@ -71,6 +71,8 @@ class Damage:
         self._poor: dict[Link, dict[FaultId, Poor]] = {}
         self._delayed: dict[tuple[Link, str], dict[FaultId, Slowness]] = {}
         self._full: dict[str, list[FaultId]] = {}
+        self._cpu: dict[str, dict[FaultId, float]] = {}
+        self._memory: dict[str, dict[FaultId, float]] = {}
         self._stopped: list[str] = []
         self._slow_disks: dict[str, dict[FaultId, Slowness]] = {}
         self._skewed: dict[str, dict[FaultId, Skew]] = {}
@@ -197,21 +199,47 @@ class Damage:
         """There is room again: a node that had stopped for the lack of it is started."""
         if not self._release_list(self._full, fault, node):
             return Evidence(True, f"the disk of {node} is still kept full by another fault")
-        lifted = await self._cluster.fill_disk(node, full=False)
-        if node in self._stopped:
+        return await self._start_stopped(node, await self._cluster.fill_disk(node, full=False))
+
+    async def _start_stopped(self, node: str, lifted: Evidence) -> Evidence:
+        if node in self._stopped and node not in self._full and node not in self._memory:
             self._stopped.remove(node)
             if self.should_run(node) and not self._cluster.running(node):
                 return together([lifted, await self._cluster.restart(node)])
         return lifted
 
     def stopped_by_itself(self, node: str) -> bool:
-        """The node's program ended. True where a full disk is reason enough: it is started again when there is
-        room."""
-        if node not in self._full:
+        """The node's program ended. True where a full disk or the lack of memory is reason enough: it is started
+        again when there is room."""
+        if node not in self._full and node not in self._memory:
             return False
         if node not in self._stopped:
             self._stopped.append(node)
         return True
+
+    async def limit_cpu(self, fault: FaultId, node: str, cores: float) -> Evidence:
+        self._cpu.setdefault(node, {})[fault] = cores
+        return await self._rationed.limit_cpu(node, cores=min(self._cpu[node].values()))
+
+    async def unlimit_cpu(self, fault: FaultId, node: str) -> Evidence:
+        left = _without(self._cpu, fault, node)
+        return await self._rationed.limit_cpu(node, cores=min(left, default=None))
+
+    async def limit_memory(self, fault: FaultId, node: str, more_mb: float) -> Evidence:
+        self._memory.setdefault(node, {})[fault] = more_mb
+        return await self._rationed.limit_memory(node, more_mb=more_mb)
+
+    async def unlimit_memory(self, fault: FaultId, node: str) -> Evidence:
+        """A node that was killed for the lack of it is started. What others hold is left as they set it."""
+        if _without(self._memory, fault, node):
+            return Evidence(True, f"the memory of {node} is still kept short by another fault")
+        return await self._start_stopped(node, await self._rationed.limit_memory(node, more_mb=None))
+
+    @property
+    def _rationed(self) -> Rationed:
+        """Of a backend that declares `cpu` or `memory`."""
+        assert isinstance(self._cluster, Rationed)
+        return self._cluster
 
     async def launch(self, node: str) -> Evidence:
         """A new machine: what faults did to the one before it is no concern of it."""
@@ -264,6 +292,15 @@ class Damage:
 
 def _last(claims: dict[FaultId, T]) -> T | None:
     return next(reversed(claims.values()), None)
+
+
+def _without(claims: dict[str, dict[FaultId, T]], fault: FaultId, node: str) -> list[T]:
+    """Drops the fault's claim; those that are left."""
+    left = claims.get(node, {})
+    left.pop(fault, None)
+    if not left:
+        claims.pop(node, None)
+    return list(left.values())
 
 
 def _sum(claims: Iterable[Slowness]) -> dict[str, float]:

@@ -63,6 +63,8 @@ PARAMETERS: Mapping[str, tuple[Setting, ...]] = {
             "period_ms", 100.0, "Of a strobe or a sawtooth: time between two moves or steps back.", minimum=1
         ),
     ),
+    "cpu": (_parameter("cores", 0.1, "Of processor time, in processors.", minimum=0.01),),
+    "memory": (_parameter("more_mb", 0.0, "What it may get beyond what it has now.", minimum=0),),
     "slow": (
         _parameter("latency_ms", 100.0, "Added to every message.", minimum=0),
         _parameter("jitter_ms", 0.0, "Drawn anew for every message.", minimum=0),

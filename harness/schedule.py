@@ -12,6 +12,8 @@ Kinds and their parameters (every kind undoes itself after `duration_ms`; None =
 | `disk-full` | nodes                 | nothing more can be written; a node that stopped for it is started again |
 | `slow-disk` | nodes                 | `latency_ms`, `jitter_ms`: added to every fsync |
 | `clock`     | nodes                 | `mode`: `jump`, `drift`, `strobe` (to and fro), `scatter` (each target by an offset of its own, up to `offset_ms` either way), `sawtooth` (ahead at `rate`, and a step back every period); `offset_ms`; `rate` (s/s); `period_ms` |
+| `cpu`       | nodes                 | `cores`: all the node gets of its machine's processors |
+| `memory`    | nodes                 | `more_mb`: more than now it cannot get; a node that is killed for it is started again |
 | `slow`      | links of nodes        | `latency_ms`, `jitter_ms`; `kinds`: only messages of these kinds, a list of names; `to`, `direction`, see below |
 | `flaky`     | links of nodes        | `loss`: probability; `bandwidth_kbps` (0: no limit); `to`, `direction` |
 | `datagrams` | links of nodes        | `loss`, `duplicate`, `reorder`: probabilities, for datagrams only; `to`, `direction` |
@@ -61,6 +63,8 @@ UNDO = {
     "disk-full": "heal-disk-full",
     "slow-disk": "heal-slow-disk",
     "clock": "heal-clock",
+    "cpu": "heal-cpu",
+    "memory": "heal-memory",
     "slow": "heal-slow",
     "flaky": "heal-flaky",
     "datagrams": "heal-datagrams",
@@ -75,6 +79,9 @@ KINDS = frozenset(UNDO)
 
 CHANGES = frozenset({"join", "leave", "replace"})
 """Kinds that change who belongs to the cluster: nothing is broken by them."""
+
+RATIONS = frozenset({"cpu", "memory"})
+"""Kinds that need an operating system: a simulated node has neither processor nor memory of its own."""
 
 MESSAGE_KINDS = "message-kinds"
 """What a backend must be able to do, beside `slow`, for a `slow` with `kinds`."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from harness.cluster import Evidence, How, Scenario
 from harness.errors import UserError
 from harness.node import Address, MessageDelays, NodeEvent
-from harness.schedule import KINDS, MESSAGE_KINDS
+from harness.schedule import KINDS, MESSAGE_KINDS, RATIONS
 from harness.sim.choices import MESSAGE_DELAY, START, Choices, Recording
 from harness.sim.environment import SimEnvironment
 from harness.sim.errors import ProcessKilled
@@ -21,7 +21,7 @@ from harness.topology import Topology
 
 T = TypeVar("T")
 
-CAPABILITIES = KINDS | {MESSAGE_KINDS}
+CAPABILITIES = (KINDS - RATIONS) | {MESSAGE_KINDS}
 _STOP_GRACE_S = 1.0
 
 

@@ -88,6 +88,12 @@ class RecordingCluster:
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
         return self._did(f"disk {node} {latency_ms:g}±{jitter_ms:g}")
 
+    async def limit_cpu(self, node: str, *, cores: float | None) -> Evidence:
+        return self._did(f"cpu {node} {cores}")
+
+    async def limit_memory(self, node: str, *, more_mb: float | None) -> Evidence:
+        return self._did(f"memory {node} {more_mb}")
+
     async def launch(self, node: str) -> Evidence:
         self.members = tuple(n.name for n in self.topology.nodes if n.name in (*self.members, node))
         self.up.add(node)

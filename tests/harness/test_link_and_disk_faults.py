@@ -75,7 +75,7 @@ def test_a_node_that_is_down_can_lose_its_disk() -> None:
     assert scene.cluster.calls == ["kill n1", "wipe n1", "restart n1"]
 
 
-@pytest.mark.parametrize("kind", ["wipe", "disk-full", "slow-disk"])
+@pytest.mark.parametrize("kind", ["wipe", "disk-full", "slow-disk", "cpu", "memory"])
 def test_client_hosts_have_no_disk_to_break(kind: str) -> None:
     assert Scene().play(fault(kind, "client-0")).told == [(kind, "invoke"), (kind, "fail")]
 
@@ -120,6 +120,23 @@ def test_a_stopped_node_that_another_fault_holds_down_is_left_to_it() -> None:
         meanwhile=stops,
     )
     assert scene.cluster.calls == ["fill n1", "empty n1", "restart n1"]
+
+
+def test_the_scarcest_share_of_a_processor_is_in_force() -> None:
+    scene = Scene().play(
+        fault("cpu", "n1", duration_ms=60, cores=0.1), fault("cpu", "n1", at_ms=10, duration_ms=20, cores=0.5)
+    )
+    assert scene.cluster.calls == ["cpu n1 0.1", "cpu n1 0.1", "cpu n1 0.1", "cpu n1 None"]
+
+
+def test_a_node_that_was_killed_for_the_lack_of_memory_is_started_again() -> None:
+    async def killed(scene: Scene) -> None:
+        await until(lambda: scene.cluster.calls == ["memory n1 4.0"])
+        scene.cluster.up.discard("n1")
+        assert scene.injector.damage.stopped_by_itself("n1")
+
+    scene = Scene().play(fault("memory", "n1", duration_ms=None, more_mb=4), meanwhile=killed)
+    assert scene.cluster.calls == ["memory n1 4.0", "memory n1 None", "restart n1"]
 
 
 def test_clocks_are_scattered_each_by_its_own_offset() -> None:

@@ -57,8 +57,12 @@ def test_composed_nemeses_draw_independently() -> None:
         ({"concurrency": -1}, "--concurrency: expected more than 0"),
         ({"final": "everything"}, "unknown --final"),
         (
-            {"backend": "local", "nemesis": "toy-cut"},
-            "backend 'local' cannot do partition (it can do kill, pause); backends that can: sim",
+            {"backend": "sim", "schedule": Schedule((Fault(at_ms=0, kind="cpu", selector="n1"),))},
+            "backend 'sim' cannot do cpu (it can do ",
+        ),
+        (
+            {"backend": "sim", "schedule": Schedule((Fault(at_ms=0, kind="cpu", selector="n1"),))},
+            "backends that can: docker",
         ),
         (
             {"schedule": Schedule((Fault(at_ms=0, kind="kill", selector="n9"),))},

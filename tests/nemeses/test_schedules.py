@@ -86,6 +86,10 @@ def check_own_params(fault: Fault) -> None:
             assert fault.params.get("loss") or fault.params.get("bandwidth_kbps")
         case "datagrams":
             assert any(fault.params.get(p) for p in ("loss", "duplicate", "reorder"))
+        case "cpu":
+            assert 0 < fault.params["cores"] < 1
+        case "memory":
+            assert fault.params["more_mb"] >= 0
         case "crash-at":
             assert set(fault.params) == {"step"}
         case _:

@@ -24,7 +24,9 @@ from harness.system import System
 from harness.topology import Topology
 
 T = TypeVar("T")
-CAPABILITIES = frozenset({"kill", "pause", "partition", "wipe", "disk-full", "join", "leave", "replace"})
+CAPABILITIES = frozenset(
+    {"kill", "pause", "partition", "wipe", "disk-full", "cpu", "memory", "join", "leave", "replace"}
+)
 POLL_S = 0.05
 LAST_LOG_LINES = 8
 KILLED = 137
@@ -234,6 +236,12 @@ class DockerCluster:
         return Evidence(
             is_full is full, f"the disk of {node} " + ("takes nothing" if is_full else "has room")
         )
+
+    async def limit_cpu(self, node: str, *, cores: float | None) -> Evidence:
+        return await self._nodes[node].limit_cpu(cores)
+
+    async def limit_memory(self, node: str, *, more_mb: float | None) -> Evidence:
+        return await self._nodes[node].limit_memory(more_mb)
 
     async def launch(self, node: str) -> Evidence:
         wiped = await self.wipe(node)

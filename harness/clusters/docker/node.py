@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from harness.cluster import Evidence
 from harness.clusters.docker.attached import Attached, attach
 from harness.clusters.docker.engine import explained
 from harness.errors import UserError
@@ -25,6 +26,10 @@ PUBLISHED = "127.0.0.1"
 POLL_S = 0.05
 ANSWER_S = 30.0
 GRACE_S = 3
+CPU_PERIOD_US = 100_000
+NO_QUOTA = -1
+LEAST_MEMORY = 6 << 20
+"""The engine takes no lower limit."""
 
 
 class SandboxError(Exception):
@@ -183,12 +188,29 @@ class DockerNode:
         self.paused = paused
         return str((await self.state())["Status"])
 
-    async def limit(self, **limits: Any) -> dict[str, Any]:
-        """Sets limits of the container's resources, in the words of the engine, and returns what is in force."""
-        await asyncio.to_thread(self._container.update, **limits)
+    async def limit_cpu(self, cores: float | None) -> Evidence:
+        quota_us = NO_QUOTA if cores is None else int(cores * CPU_PERIOD_US)
+        await asyncio.to_thread(self._container.update, cpu_period=CPU_PERIOD_US, cpu_quota=quota_us)
         await asyncio.to_thread(self._container.reload)
-        in_force: dict[str, Any] = self._container.attrs["HostConfig"]
-        return in_force
+        in_force = self._container.attrs["HostConfig"]["CpuQuota"]
+        told = "all processors" if cores is None else f"{cores:g} of a processor"
+        return Evidence(in_force == quota_us, f"{self.name} has {told}")
+
+    async def limit_memory(self, more_mb: float | None) -> Evidence:
+        """False where the kernel refuses, since the node already has more than that and gives nothing back."""
+        if more_mb is None:
+            limit = int((await asyncio.to_thread(self._client.info))["MemTotal"])
+        else:
+            used = await asyncio.to_thread(self._container.stats, stream=False, one_shot=True)
+            limit = int(used["memory_stats"].get("usage", 0) + more_mb * 1e6)
+            limit = max(limit, LEAST_MEMORY)
+        try:
+            await asyncio.to_thread(self._container.update, mem_limit=limit, memswap_limit=limit)
+        except Exception as error:
+            return Evidence(
+                False, f"the memory of {self.name} could not be limited to {limit} bytes: {error}"
+            )
+        return Evidence(True, f"{self.name} may have {limit} bytes of memory")
 
     async def state(self) -> dict[str, Any]:
         await asyncio.to_thread(self._container.reload)
