@@ -27,7 +27,6 @@ from harness.ops import Operation
 from harness.results import Blame, Result
 
 NS_PER_MS = 1_000_000
-PROCESSING = frozenset({"poll", "drain"})
 
 
 @dataclass(slots=True)
@@ -94,7 +93,7 @@ def collect(operations: Iterable[Operation]) -> list[Processor]:
         if completion is None:
             continue
         group = completion.extra.get("group")
-        if operation.f in PROCESSING and group is not None and completion.type == "ok":
+        if operation.f == "poll" and group is not None and completion.type == "ok":
             reader = groups.setdefault(str(group), Processor(f"group {group}", once=False))
             for partition, offset, value in completion.value or ():
                 reader.take(str(partition), int(offset), value, operation)
@@ -259,7 +258,7 @@ def _most_lag(operations: list[Operation]) -> dict[str, int]:
         if operation.f == "send" and extra.get("offset") is not None:
             name = str(operation.invoke.key)
             ends[name] = max(ends.get(name, 0), int(extra["offset"]) + 1)
-        elif operation.f in PROCESSING and extra.get("group") is not None:
+        elif operation.f == "poll" and extra.get("group") is not None:
             group = str(extra["group"])
             for name, offset, _ in value or ():
                 stood[group, str(name)] = max(stood.get((group, str(name)), 0), int(offset) + 1)

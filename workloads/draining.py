@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.capabilities import Consumer, TopicPartition
 from harness.generators import Context, Generator, Wait
 from harness.workload import Completion, Invocation
 
 RETRY_MS = 200.0
-QUIET_POLLS = 3
 
 
 class OnceMore:
@@ -37,11 +37,12 @@ class OnceMore:
 
 
 class PollToTheEnd:
-    """The given slots poll until some polls in a row, of one process, brought nothing, or `limit_ms` pass."""
+    """The given slots poll until nothing remains, by the answer's own word (`remaining`), or `limit_ms` pass. A poll that
+    brings nothing says little: right after a heal a consumer may not have found its leaders yet."""
 
-    def __init__(self, slots: Sequence[int], *, limit_ms: float, f: str = "poll") -> None:
-        self._quiet = dict.fromkeys(slots, 0)
-        self._limit_ms, self._f = limit_ms, f
+    def __init__(self, slots: Sequence[int], *, limit_ms: float) -> None:
+        self._left = set(slots)
+        self._limit_ms = limit_ms
         self._started_ms: float | None = None
         self._ready_ms: dict[int, float] = {}
 
@@ -49,15 +50,23 @@ class PollToTheEnd:
         if self._started_ms is None:
             self._started_ms = context.now_ms
         over = context.now_ms - self._started_ms > self._limit_ms
-        if over or self._quiet.get(context.slot, QUIET_POLLS) >= QUIET_POLLS:
+        if over or context.slot not in self._left:
             return None
         ready_ms = self._ready_ms.get(context.slot, 0.0)
-        return Wait(ready_ms - context.now_ms) if context.now_ms < ready_ms else Invocation(f=self._f)
+        if context.now_ms < ready_ms:
+            return Wait(ready_ms - context.now_ms)
+        return Invocation(f="poll", extra={"drain": True})
 
     def completed(self, context: Context, invocation: Invocation, completion: Completion) -> None:
-        if invocation.f != self._f or context.slot not in self._quiet:
-            return
-        if completion.type != "ok":
+        if completion.type == "ok" and completion.extra.get("remaining") == 0:
+            self._left.discard(context.slot)
+        elif completion.type != "ok":
             self._ready_ms[context.slot] = context.now_ms + RETRY_MS
-        nothing = completion.type == "ok" and not completion.value
-        self._quiet[context.slot] = self._quiet[context.slot] + 1 if nothing else 0
+
+
+async def remaining(consumer: Consumer, partitions: Sequence[TopicPartition]) -> int:
+    """Offsets between where the consumer stands and where the partitions end."""
+    if not partitions:
+        return 0
+    ends = await consumer.end_offsets(partitions)
+    return sum([max(0, end - await consumer.position(partition)) for partition, end in ends.items()])

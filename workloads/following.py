@@ -15,7 +15,10 @@ from typing import Any
 
 from harness.capabilities import Consumer, Log, TopicPartition
 from harness.workload import Completion, Invocation, ok
+from workloads.draining import remaining
 from workloads.reading import PROGRAMMING_ERRORS, describe, offsets_shown, read_or_fail, shown
+
+DRAIN_RECORDS = 500
 
 
 class Follower:
@@ -36,19 +39,19 @@ class Follower:
         self._assigned: list[tuple[TopicPartition, int]] = []
 
     async def poll(self, op: Invocation) -> Completion:
-        return await read_or_fail(self._poll())
+        """In the end (`drain`) without the bound that makes it slow."""
+        return await read_or_fail(self._poll(bool(op.extra.get("drain"))))
 
-    async def drain(self, op: Invocation) -> Completion:
-        """A poll without the limit of records that makes the others slow."""
-        return await read_or_fail(self._poll(max_records=500))
-
-    async def _poll(self, *, max_records: int | None = None) -> Completion:
+    async def _poll(self, drain: bool) -> Completion:
         consumer = await self._opened()
-        records = await consumer.poll(timeout_ms=300, max_records=max_records or self._max_records)
+        most = DRAIN_RECORDS if drain else self._max_records
+        records = await consumer.poll(timeout_ms=300, max_records=most)
         extra: dict[str, Any] = {"group": self._group, "isolation": self._isolation}
         if self._assigned:
             extra["assigned"] = offsets_shown(self._assigned)
             self._assigned = []
+        if drain:
+            extra["remaining"] = await remaining(consumer, self._partitions)
         value = [shown(record) for record in records]
         if not records:
             return ok(value, **extra)

@@ -87,7 +87,6 @@ class SlowConsumer:
         handlers = {
             "send": sender.send,
             "poll": follower.poll,
-            "drain": follower.drain,
             "final-read": reader.final_read,
         }
         return LogClient(handlers, (sender, follower, reader))
@@ -108,7 +107,7 @@ class SlowConsumer:
         }
         return Phases(
             BySlot(once_more),
-            PollToTheEnd([reader], limit_ms=limit_ms * 0.3, f="drain"),
+            PollToTheEnd([reader], limit_ms=limit_ms * 0.3),
             ReadBack([str(p) for p in _partitions(test.config)], limit_ms=limit_ms * 0.4, stable_limit_ms=0),
         )
 

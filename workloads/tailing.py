@@ -18,6 +18,7 @@ from typing import Any
 from harness.capabilities import Consumer, Log, Record, TopicPartition
 from harness.generators import Context, Stateless
 from harness.workload import Completion, Invocation, ok
+from workloads.draining import remaining
 from workloads.reading import offsets_shown, read_or_fail, shown
 
 OVERLAP_RECORDS = 50
@@ -62,11 +63,15 @@ class Tail:
         self._consumer = consumer
 
     async def poll(self, op: Invocation) -> Completion:
-        return await read_or_fail(self._poll())
+        return await read_or_fail(self._poll(bool(op.extra.get("drain"))))
 
-    async def _poll(self) -> Completion:
+    async def _poll(self, drain: bool) -> Completion:
         records = await self.records()
-        return ok([shown(record) for record in records], **self.told())
+        rest: dict[str, Any] = {"remaining": await self.remaining()} if drain else {}
+        return ok([shown(record) for record in records], **rest, **self.told())
+
+    async def remaining(self) -> int:
+        return await remaining(await self._opened(), self._partitions)
 
     async def records(self, *, timeout_ms: int = 300, max_records: int = 500) -> list[Record]:
         """The next ones, wherever they come from."""

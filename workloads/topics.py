@@ -8,8 +8,11 @@ from harness.capabilities import Log
 from harness.workload import Test
 
 
-async def create_topics(test: Test, topics: Mapping[str, int]) -> None:
+async def create_topics(
+    test: Test, topics: Mapping[str, int], config: Mapping[str, str] | None = None
+) -> None:
     """Topic -> partitions, replicated as `replication.factor` asks (by default on all brokers, three at most).
+    `config` has the topics' own keys.
 
     It is done from a client host, whose process ends with it.
     """
@@ -21,7 +24,7 @@ async def create_topics(test: Test, topics: Mapping[str, int]) -> None:
     async def create() -> None:
         log: Log = test.system.client("log", test.cluster, name, test.config)
         for topic, partitions in topics.items():
-            await log.create_topic(topic, partitions=partitions, replication_factor=factor)
+            await log.create_topic(topic, partitions=partitions, replication_factor=factor, config=config)
 
     await host.spawn(create())
     await host.kill()
