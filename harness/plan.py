@@ -23,7 +23,7 @@ from harness.schedule import CHANGES, Schedule, merge
 from harness.settings import Setting
 from harness.settings import resolve as resolve_settings
 from harness.spec import Spec
-from harness.system import Administered, SpeaksInKinds, System
+from harness.system import Administered, NamesSubjects, SpeaksInKinds, System
 from harness.topology import NodeInfo, Topology
 from harness.workload import Workload
 
@@ -83,7 +83,7 @@ def resolve(spec: Spec) -> Plan:
     topology = Topology(
         nodes=_nodes(system, spec.nodes, config),
         clients=tuple(f"{CLIENT_PREFIX}{slot}" for slot in range(concurrency)),
-        subjects=workload.subjects(config),
+        subjects=workload.subjects(config) | _own_subjects(system, config),
         message_kinds=tuple(sorted(system.message_kinds)) if isinstance(system, SpeaksInKinds) else (),
     )
     system.validate(topology, config)
@@ -102,6 +102,10 @@ def resolve(spec: Spec) -> Plan:
         chaos_version=chaos_version(),
     )
     return Plan(resolved, system, workload, backend, topology, schedule)
+
+
+def _own_subjects(system: System, config: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    return dict(system.subjects(config)) if isinstance(system, NamesSubjects) else {}
 
 
 def _nodes(system: System, count: int, config: dict[str, Any]) -> tuple[NodeInfo, ...]:

@@ -25,6 +25,15 @@ from harness.node import Address, MessageDelays, NodeEvent, NodeProgram
 from harness.topology import Topology
 
 
+class Port(msgspec.Struct, frozen=True):
+    """One further port of a node (`NodeInfo.ports`): as it binds it, as others know it, and as it reaches those of
+    the other nodes."""
+
+    listen: tuple[str, int]
+    advertised: tuple[str, int]
+    peers: dict[str, tuple[str, int]]
+
+
 class NodeFile(msgspec.Struct, frozen=True, kw_only=True):
     """The environment of one process of a node, as JSON. `start_ns` is the run's beginning on the machine's
     monotonic clock, which all its processes share."""
@@ -42,6 +51,7 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int
     seed: int
     founder: bool = True
+    ports: dict[str, Port] = {}
 
 
 class FolderDisk:

@@ -109,3 +109,22 @@ class SpeaksInKinds(Protocol):
     def message_kinds(self) -> frozenset[str]:
         """The tags of its messages (`systems.rpc.Codec.kinds`)."""
         ...
+
+
+@runtime_checkable
+class Foreign(Protocol):
+    """What a system also has that is made of programs that we did not write (`harness.foreign`)."""
+
+    @property
+    def programs(self) -> Mapping[str, str]:
+        """Name of each program that a node needs -> the Debian package that has it."""
+        ...
+
+
+@runtime_checkable
+class NamesSubjects(Protocol):
+    """What a system also has whose selectors take arguments that no workload knows of."""
+
+    def subjects(self, config: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        """As in `harness.topology.Topology`: `{"leader": ("etcd",)}`."""
+        ...

@@ -14,6 +14,8 @@ class NodeInfo(msgspec.Struct, frozen=True):
     port: int
     spare: bool = False
     """Not started with the cluster: there to be launched."""
+    ports: dict[str, int] = {}
+    """Further ports, by what they are for, with their defaults; `port` is the one that clients speak to."""
 
 
 class Topology(msgspec.Struct, frozen=True):

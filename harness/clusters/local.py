@@ -24,8 +24,9 @@ import msgspec
 from harness.cluster import Evidence, How, Scenario
 from harness.clusters.client_tasks import ClientLoop, TaskHost
 from harness.errors import UserError
+from harness.foreign import missing_programs
 from harness.node import Address, NodeEvent
-from harness.process import NodeFile
+from harness.process import NodeFile, Port
 from harness.system import System
 from harness.topology import Topology
 
@@ -55,6 +56,8 @@ class LocalBackend:
         seed: int,
         folder: Path | None,
     ) -> T:
+        if missing := missing_programs(system):
+            raise missing
         with contextlib.ExitStack() as stack:
             if folder is None:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-local-")))
@@ -87,6 +90,7 @@ class LocalCluster:
         self._folder = folder
         self._start_ns = time.monotonic_ns()
         self._ports: dict[str, int] = {}
+        self._places: dict[tuple[str, str], int] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._incarnations: dict[str, int] = {}
         self._hosts: dict[str, TaskHost] = {}
@@ -110,7 +114,9 @@ class LocalCluster:
     async def start(self) -> None:
         """Returns when every node listens. Raises `UserError` with its last log lines for one that does not."""
         names = [node.name for node in self.topology.nodes]
-        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        wanted = [(node.name, use) for node in self.topology.nodes for use in ("", *node.ports)]
+        self._places = dict(zip(wanted, _free_ports(len(wanted)), strict=True))
+        self._ports = {name: self._places[name, ""] for name in names}
         (self._folder / "nodes").mkdir(parents=True, exist_ok=True)
         # What an earlier cluster on the same data told is no news of this one.
         self._read = {name: _size(self._events_file(name)) for name in names}
@@ -144,6 +150,7 @@ class LocalCluster:
             events=str(self._events_file(name)),
             start_ns=self._start_ns,
             seed=self._seed,
+            ports={use: self._further(name, use) for use in self.topology.named(name).ports},
         )
         path = place / "environment.json"
         path.write_bytes(msgspec.json.encode(environment))
@@ -156,6 +163,10 @@ class LocalCluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _further(self, name: str, use: str) -> Port:
+        places = {node: (HOST, port) for (node, named), port in self._places.items() if named == use}
+        return Port(places[name], places[name], places)
 
     async def _listens(self, name: str, limit_s: float) -> bool:
         deadline = time.monotonic() + limit_s

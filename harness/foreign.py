@@ -1,0 +1,140 @@
+"""Programs that we did not write, as nodes: `python -m systems.redis --environment FILE` runs one of them.
+
+A small process of ours, the keeper, stands before the program on every backend. It writes the configuration, starts
+the program, asks it now and then what it is (leader, follower, …) and tells that as the node's events, passes SIGTERM
+on, and ends when the program ends. The program ends with its keeper, and the keeper with the harness.
+
+An adapter says the rest, in a class of its own (`ForeignNode`), beside the system's (`harness.system.System`) with
+the programs it needs (`harness.system.Foreign`). See docs/how-to/test-your-own-system.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from harness.errors import UserError
+from harness.node import NodeEvent
+from harness.process import NodeFile
+from harness.system import Foreign
+
+PR_SET_PDEATHSIG = 1
+LOOK_S = 0.2
+PATIENCE_S = 1.0
+"""How long one look may take: a program that does not answer says nothing."""
+STARTED, STATE = "listening", "state"
+"""Kinds of the events of such nodes: where others reach it, and what it says that it is."""
+
+
+class ForeignNode(Protocol):
+    """One node of a program that we did not write; made anew at every start of the node."""
+
+    def prepare(self) -> Sequence[str]:
+        """Writes the configuration below `NodeFile.data`, and returns the program's command line. What is there from
+        an earlier start must be kept where the program itself changes it."""
+        ...
+
+    async def look(self) -> Mapping[str, Any] | None:
+        """What the program says of itself now, as an event's fields; told whenever it changes. None or any
+        `OSError` where it says nothing."""
+        ...
+
+
+def run_foreign(adapter: Callable[[NodeFile], ForeignNode]) -> None:
+    """The `main` of the keeper's module. Exits as the program does."""
+    parser = argparse.ArgumentParser(description="One node of a cluster; started by chaos.")
+    parser.add_argument("--environment", required=True, type=Path, help="the file that the backend wrote")
+    file = msgspec.json.decode(parser.parse_args().environment.read_bytes(), type=NodeFile)
+    folder = Path(file.data)
+    folder.mkdir(parents=True, exist_ok=True)
+    node = adapter(file)
+    command = list(node.prepare())
+    program = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_end_with_the_keeper,
+    )
+    sys.exit(asyncio.run(_keep(program, node, _Teller(file))))
+
+
+def missing_programs(system: object) -> UserError | None:
+    """What to say where this machine lacks a program that the system needs."""
+    if not isinstance(system, Foreign):
+        return None
+    missing = {name: package for name, package in system.programs.items() if shutil.which(name) is None}
+    if not missing:
+        return None
+    packages = " ".join(dict.fromkeys(missing.values()))
+    return UserError(f"{', '.join(missing)} not found on this machine: apt-get install {packages}")
+
+
+class _Teller:
+    """Appends events to the node's file, as `harness.process.ProcessEnvironment` does."""
+
+    def __init__(self, file: NodeFile) -> None:
+        self._file = file
+        self._events = os.open(file.events, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+
+    def started(self) -> None:
+        host, port = self._file.advertised
+        self.tell(STARTED, {"host": host, "port": port, "incarnation": self._file.incarnation})
+
+    def tell(self, kind: str, fields: Mapping[str, Any]) -> None:
+        event = NodeEvent(time.monotonic_ns() - self._file.start_ns, self._file.name, kind, dict(fields))
+        os.write(self._events, msgspec.json.encode(event) + b"\n")
+
+
+async def _keep(program: subprocess.Popen[bytes], node: ForeignNode, teller: _Teller) -> int:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, program.terminate)
+    await loop.connect_read_pipe(lambda: _HarnessIsGone(program), sys.stdin)
+    teller.started()
+    watching = asyncio.ensure_future(_watch(node, teller))
+    # Not the loop's own child watcher: its thread would be the one whose end the kernel tells the program of.
+    while True:
+        code = program.poll()
+        if code is not None:
+            watching.cancel()
+            return code if code >= 0 else 128 - code
+        await asyncio.sleep(LOOK_S / 4)
+
+
+async def _watch(node: ForeignNode, teller: _Teller) -> None:
+    last: Mapping[str, Any] | None = None
+    while True:
+        with contextlib.suppress(OSError, TimeoutError, EOFError):
+            async with asyncio.timeout(PATIENCE_S):
+                said = await node.look()
+            if said is not None and said != last:
+                last = dict(said)
+                teller.tell(STATE, last)
+        await asyncio.sleep(LOOK_S)
+
+
+class _HarnessIsGone(asyncio.Protocol):
+    def __init__(self, program: subprocess.Popen[bytes]) -> None:
+        self._program = program
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._program.kill()
+        os._exit(0)
+
+
+def _end_with_the_keeper() -> None:
+    """Runs between fork and exec. Where there is no such call, the keeper's own end of life has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

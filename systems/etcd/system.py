@@ -1,0 +1,148 @@
+"""etcd as the harness sees it: what a cluster is made of, when it serves, and what it claims."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from harness.capabilities import DefiniteFailure
+from harness.catalogue import Entry
+from harness.cluster import Cluster
+from harness.errors import UserError
+from harness.foreign import STATE
+from harness.node import NodeEvent, NodeProgram
+from harness.settings import Setting, Value
+from harness.system import ClusterView
+from harness.topology import NodeInfo, Topology
+from systems.etcd import GROUP, PEER, ROLE
+from systems.etcd.view import EtcdView
+
+PORT, PEER_PORT = 2379, 2380
+POLL_S = 0.2
+ANSWER_S = 1.0
+MOST_LAG = 10
+"""Log entries that a member may be behind and still count as whole."""
+HOST = "harness"
+"""The client host on whose behalf the harness itself asks."""
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="heartbeat-interval",
+        default=100,
+        minimum=10,
+        scope="member",
+        doc="Milliseconds between a leader's heartbeats",
+    ),
+    Setting(
+        name="election-timeout",
+        default=1_000,
+        minimum=50,
+        scope="member",
+        doc="Milliseconds of silence after which a follower stands for election",
+    ),
+    Setting(
+        name="snapshot-count",
+        default=100_000,
+        minimum=1,
+        scope="member",
+        doc="Log entries after which a member writes a snapshot",
+    ),
+    Setting(
+        name="etcd.reads",
+        default="linearizable",
+        choices=("linearizable", "serializable"),
+        scope="client",
+        doc="Whether a read asks the leader for what is committed, or takes what its member happens to have",
+    ),
+    Setting(
+        name="etcd.timeout.ms",
+        default=3_000,
+        minimum=1,
+        scope="client",
+        doc="How long a client waits for an answer",
+    ),
+)
+
+
+class EtcdSystem:
+    """Registered as `etcd` under `chaos.systems`."""
+
+    description = "etcd: one Raft group of members, linearizable unless asked for less (not on sim)"
+    capabilities = frozenset({"key-value", "compare-and-set", "counters", "sets"})
+    programs: Mapping[str, str] = {"etcd": "etcd-server"}
+    debian_packages: tuple[str, ...] = tuple(programs.values())
+    settings = SETTINGS
+    profiles: Mapping[str, Mapping[str, Value]] = {}
+    playground: Mapping[str, Value] = {}
+    bugs: Mapping[str, str] = {}
+    catalogue: Sequence[Entry] = ()
+    situations: Mapping[str, str] = {"leader-changed": "another member was elected"}
+
+    def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
+        return tuple(NodeInfo(f"e{i + 1}", ROLE, i + 1, PORT, ports={PEER: PEER_PORT}) for i in range(count))
+
+    def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
+        if find_spec("httpx") is None:
+            raise UserError("system 'etcd' needs its client: pip install 'chaos-harness[etcd]'")
+        if config["election-timeout"] < 5 * config["heartbeat-interval"]:
+            raise UserError(
+                f"election-timeout={config['election-timeout']}: etcd asks for at least five heartbeat intervals "
+                f"({5 * config['heartbeat-interval']} ms)"
+            )
+
+    def subjects(self, config: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        return {"leader": (GROUP,)}
+
+    def program(self) -> NodeProgram:
+        raise UserError("system 'etcd' is a program of its own and cannot be simulated: give --on local")
+
+    def command(self) -> Sequence[str]:
+        return ("-m", "systems.etcd")
+
+    def view(self, topology: Topology) -> ClusterView:
+        return EtcdView(topology)
+
+    async def ready(self, cluster: Cluster) -> None:
+        await self.recovered(cluster)
+
+    async def recovered(self, cluster: Cluster) -> None:
+        """All members know one leader, and have applied what it has."""
+        while True:
+            if await _whole(cluster):
+                return
+            await asyncio.sleep(POLL_S)
+
+    def client(self, capability: str, cluster: Cluster, host: str, config: Mapping[str, Any]) -> Any:
+        from systems.etcd.client import CLIENTS
+
+        return CLIENTS[capability](cluster, host, config)
+
+    def count_situations(self, events: Sequence[NodeEvent]) -> dict[str, int]:
+        terms = [e.fields["term"] for e in events if e.kind == STATE and e.fields.get("role") == "leader"]
+        return {"leader-changed": max(0, len(dict.fromkeys(terms)) - 1)}
+
+    def promise(self, config: Mapping[str, Any]) -> str:
+        if config["etcd.reads"] == "serializable":
+            return "linearizable writes; serializable reads may be stale"
+        return "linearizable: every read sees the last acknowledged write"
+
+
+async def _whole(cluster: Cluster) -> bool:
+    from systems.etcd.gateway import Gateway
+
+    said: list[Any] = []
+    for node in cluster.topology.nodes:
+        gateway = Gateway(cluster.address(node.name, client=HOST), ANSWER_S)
+        try:
+            said.append(await gateway.call("maintenance/status"))
+        except (DefiniteFailure, OSError):
+            return False
+        finally:
+            await gateway.close()
+    leaders = dict.fromkeys(each.get("leader", "0") for each in said)
+    if len(leaders) != 1 or "0" in leaders:
+        return False
+    applied = [int(each.get("raftAppliedIndex", 0)) for each in said]
+    return max(applied) - min(applied) <= MOST_LAG
