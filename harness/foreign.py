@@ -40,7 +40,11 @@ STARTED, STATE = "listening", "state"
 
 
 class ForeignNode(Protocol):
-    """One node of a program that we did not write; made anew at every start of the node."""
+    """One node of a program that we did not write; made anew at every start of the node.
+
+    Such programs tell each other addresses, so that all of them know a node by the same one: `NodeFile.peers`, which
+    has the node itself, too, holds the same for all of them.
+    """
 
     def prepare(self) -> Sequence[str]:
         """Writes the configuration below `NodeFile.data`, and returns the program's command line. What is there from
@@ -90,7 +94,7 @@ class _Teller:
         self._events = os.open(file.events, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
 
     def started(self) -> None:
-        host, port = self._file.advertised
+        host, port = self._file.peers[self._file.name]
         self.tell(STARTED, {"host": host, "port": port, "incarnation": self._file.incarnation})
 
     def tell(self, kind: str, fields: Mapping[str, Any]) -> None:

@@ -23,16 +23,15 @@ class EtcdMember:
 
     def prepare(self) -> Sequence[str]:
         file, config, peer = self._file, self._file.config, self._file.ports[PEER]
-        places = {**peer.peers, file.name: peer.advertised}
-        members = ",".join(f"{node.name}={_url(places[node.name])}" for node in file.topology.nodes)
+        members = ",".join(f"{node.name}={_url(peer.peers[node.name])}" for node in file.topology.nodes)
         return (
             "etcd",
             *("--name", file.name),
             *("--data-dir", str(Path(file.data) / "etcd")),
             *("--listen-client-urls", _url(file.listen)),
-            *("--advertise-client-urls", _url(file.advertised)),
+            *("--advertise-client-urls", _url(file.peers[file.name])),
             *("--listen-peer-urls", _url(peer.listen)),
-            *("--initial-advertise-peer-urls", _url(peer.advertised)),
+            *("--initial-advertise-peer-urls", _url(peer.peers[file.name])),
             *("--initial-cluster", members),
             *("--initial-cluster-token", f"chaos-{file.seed}"),
             *("--initial-cluster-state", "new"),

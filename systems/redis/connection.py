@@ -44,7 +44,7 @@ class RedisConnection:
         """Raises `DefiniteFailure` where the command was certainly not carried out, `ConnectionError` where nobody
         can say."""
         try:
-            await self._connection.connect()
+            await self._connection.connect()  # type: ignore[no-untyped-call]
         except (RedisError, OSError) as error:
             raise DefiniteFailure(_told(error)) from None
         try:

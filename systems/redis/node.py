@@ -18,7 +18,7 @@ from systems.redis.connection import RedisConnection
 
 
 def redis_node(file: NodeFile) -> RedisServer | Sentinel:
-    return {SERVER: RedisServer, SENTINEL: Sentinel}[file.topology.named(file.name).role](file)
+    return Sentinel(file) if file.topology.named(file.name).role == SENTINEL else RedisServer(file)
 
 
 class _Node:
@@ -53,7 +53,7 @@ class RedisServer(_Node):
 
     def configuration(self) -> list[str]:
         file, config = self.file, self.file.config
-        host, port = file.advertised
+        host, port = file.peers[file.name]
         lines = [
             *super().configuration(),
             f"replica-announce-ip {host}",
@@ -85,7 +85,7 @@ class Sentinel(_Node):
 
     def configuration(self) -> list[str]:
         file, config = self.file, self.file.config
-        host, port = file.advertised
+        host, port = file.peers[file.name]
         primary_host, primary_port = file.peers[file.topology.with_role(SERVER)[0].name]
         majority = len(file.topology.with_role(SENTINEL)) // 2 + 1
         return [
