@@ -24,13 +24,20 @@ from harness.results import Result
 
 
 class Processing(msgspec.Struct, frozen=True):
-    """Where a record was processed first: the poll that had it earliest and the one that had certainly got it first,
-    which are one but for overlapping repetitions."""
+    """The polls that had a record, in order of their beginning, each with its place in it: usually one."""
 
-    earliest: Operation
-    place: int
-    surest: Operation
+    polls: tuple[tuple[Operation, int], ...]
     partition: str
+
+    @property
+    def earliest(self) -> Operation:
+        """It was processed no earlier than this began."""
+        return self.polls[0][0]
+
+    @property
+    def surest(self) -> Operation:
+        """It had been processed when this ended."""
+        return min((poll for poll, _ in self.polls), key=_end)
 
     @property
     def start(self) -> int:
@@ -38,8 +45,11 @@ class Processing(msgspec.Struct, frozen=True):
 
     @property
     def end(self) -> int:
-        assert self.surest.completion is not None
-        return self.surest.completion.index
+        return _end(self.surest)
+
+    def only_after(self, poll: Operation) -> bool:
+        """Does whatever else had it begin only when `poll` had ended?"""
+        return all(other is poll or other.invoke.index > _end(poll) for other, _ in self.polls)
 
 
 class KeyedOrderChecker:
@@ -92,10 +102,8 @@ def processings(operations: Sequence[Operation]) -> dict[Any, Processing]:
             continue
         for place, (partition, _, value) in enumerate(operation.value or ()):
             known = found.get(freeze(value))
-            if known is None:
-                found[freeze(value)] = Processing(operation, place, operation, str(partition))
-            elif _end(operation) < known.end:
-                found[freeze(value)] = msgspec.structs.replace(known, surest=operation)
+            before = () if known is None else known.polls
+            found[freeze(value)] = Processing((*before, (operation, place)), str(partition))
     return found
 
 
@@ -108,8 +116,8 @@ def inversions(key: str, seen: Sequence[tuple[Operation, Processing]]) -> list[V
     """One for each record that was processed although one sent before it was processed only later. Linear after
     sorting: of the sends that had ended before, only the one processed last of all matters, and the last of each poll."""
     by_end = sorted(seen, key=lambda pair: _end(pair[0]))
-    latest: tuple[Operation, Processing] | None = None
-    in_poll: dict[int, tuple[Operation, Processing]] = {}
+    latest: Sent | None = None
+    in_poll: dict[int, tuple[int, Sent]] = {}
     found: list[Violation] = []
     done = 0
     for send, processing in sorted(seen, key=lambda pair: pair[0].invoke.index):
@@ -117,39 +125,47 @@ def inversions(key: str, seen: Sequence[tuple[Operation, Processing]]) -> list[V
             earlier = by_end[done]
             if latest is None or earlier[1].start > latest[1].start:
                 latest = earlier
-            known = in_poll.get(earlier[1].start)
-            if known is None or earlier[1].place > known[1].place:
-                in_poll[earlier[1].start] = earlier
+            for poll, place in earlier[1].polls:
+                last = in_poll.get(poll.invoke.index)
+                if earlier[1].only_after(poll) and (last is None or place > last[0]):
+                    in_poll[poll.invoke.index] = place, earlier
             done += 1
-        before = None
         if latest is not None and processing.end < latest[1].start:
-            before = latest
-        elif (beside := in_poll.get(processing.start)) is not None and processing.place < beside[1].place:
-            before = beside
-        if before is not None:
-            found.append(_violation(key, before, (send, processing)))
+            found.append(_violation(key, latest, (send, processing), None))
+            continue
+        for poll, place in processing.polls:
+            beside = in_poll.get(poll.invoke.index)
+            if beside is not None and place < beside[0]:
+                found.append(_violation(key, beside[1], (send, processing), poll))
+                break
     return found
 
 
-def _violation(
-    key: str, first: tuple[Operation, Processing], second: tuple[Operation, Processing]
-) -> Violation:
+Sent = tuple[Operation, Processing]
+
+
+def _violation(key: str, first: Sent, second: Sent, poll: Operation | None) -> Violation:
+    """`poll` had both."""
     (a, a_done), (b, b_done) = first, second
-    same = a_done.start == b_done.start
     where = (
         f"both in {a_done.partition}"
         if a_done.partition == b_done.partition
         else f"one in {a_done.partition}, the other in {b_done.partition}"
     )
-    when = "in one poll behind it" if same else f"only after that, by process {a_done.earliest.process}"
+    when = (
+        "in the same poll behind it"
+        if poll is not None
+        else f"only after that, by process {a_done.earliest.process}"
+    )
+    by = b_done.surest if poll is None else poll
     return Violation(
         name="key-order-violation",
         where=f"key {key}",
         sentence=(
             f"{quoted(a.invoke.value)} was acknowledged before {quoted(b.invoke.value)} was sent, but "
-            f"{quoted(b.invoke.value)} was processed by process {b_done.surest.process} and "
+            f"{quoted(b.invoke.value)} was processed by process {by.process} and "
             f"{quoted(a.invoke.value)} {when} ({where})"
         ),
-        operations=(a, b, b_done.surest) if same else (a, b, b_done.surest, a_done.earliest),
+        operations=(a, b, by) if poll is not None else (a, b, by, a_done.earliest),
         value=b.invoke.value,
     )
