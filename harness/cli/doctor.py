@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 import msgspec
 
@@ -81,17 +83,16 @@ def _clean(as_json: bool) -> int:
     return BAD_INPUT if failed else VALID
 
 
-def _leftovers() -> list[Leftover]:
-    """Of backends first: a container takes its processes along."""
-    found: list[Leftover] = []
+def _leftovers() -> Iterator[Leftover]:
+    """Of backends first, and looked for one after the other: a container takes its processes along."""
     for name in registry.names("backends"):
         try:
             backend = registry.load("backends", name)
         except UserError:
             continue
         if isinstance(backend, LeavesBehind):
-            found += backend.leftovers()
-    return found + on_this_machine()
+            yield from backend.leftovers()
+    yield from on_this_machine()
 
 
 def _build_base(as_json: bool) -> int:

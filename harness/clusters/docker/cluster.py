@@ -17,7 +17,7 @@ from harness.clusters.docker.node import DISK, MOUNT, PUBLISHED, DockerNode
 from harness.clusters.event_files import EventFiles
 from harness.errors import UserError
 from harness.node import Address, NodeEvent
-from harness.process import NodeFile
+from harness.process import NodeFile, Port
 from harness.run_id import LABEL as RUN
 from harness.run_id import new_run_id, token
 from harness.system import System
@@ -140,6 +140,7 @@ class DockerCluster:
         if founder is not None:
             node.founder = founder
         self._told.pop(name, None)
+        main = self._port(node, "")
         await node.start(
             NodeFile(
                 name=name,
@@ -147,15 +148,23 @@ class DockerCluster:
                 config=self._config,
                 bugs=tuple(sorted(self._bugs)),
                 incarnation=node.incarnation,
-                listen=(node.ip, node.info.port),
-                advertised=(PUBLISHED, node.published_port),
-                peers={peer.name: (peer.ip, peer.info.port) for peer in self._nodes.values()},
+                listen=main.listen,
+                advertised=main.advertised,
+                peers=main.peers,
+                ports={use: self._port(node, use) for use in node.info.ports},
                 data=f"{DISK}/data",
                 events=f"{MOUNT}/events.jsonl",
                 start_ns=self._start_ns,
                 seed=self._seed,
                 founder=node.founder,
             )
+        )
+
+    def _port(self, node: DockerNode, use: str) -> Port:
+        return Port(
+            listen=(node.ip, node.ports[use]),
+            advertised=(PUBLISHED, node.published[use]),
+            peers={p.name: (p.ip, p.ports[use]) for p in self._nodes.values() if use in p.ports},
         )
 
     async def stop(self) -> None:
@@ -184,7 +193,7 @@ class DockerCluster:
         return self._hosts.setdefault(name, TaskHost(name))
 
     def address(self, node: str, *, client: str) -> Address:
-        return Address(PUBLISHED, self._nodes[node].published_port)
+        return Address(PUBLISHED, self._nodes[node].published[""])
 
     def on_event(self, callback: Callable[[NodeEvent], None]) -> None:
         self._callbacks.append(callback)

@@ -17,7 +17,7 @@ from harness.clusters.docker.base import BASE_NAME
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.settings import DEFAULT_BASE
 from harness.errors import UserError
-from harness.system import System
+from harness.system import Foreign, System
 
 REPOSITORY = "chaos-node"
 LABEL = "chaos.image"
@@ -31,13 +31,14 @@ def node_image(client: Any, system: System, base: str) -> str:
     python = _python(client, found)
     tops = _tops(system)
     distributions = importlib.metadata.packages_distributions()
-    wanted = packages.requirements([d for top in tops for d in distributions.get(top, [])])
+    wanted = packages.requirements([d for top in tops for d in distributions.get(top, [])], _name(system))
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(
         found.attrs["Architecture"], found.attrs["Architecture"]
     )
     site = packages.unpacked(wanted, python=python, machine=machine)
     dockerfile = Path(__file__).with_name("Dockerfile")
-    debian = " ".join((*TOOLS, *getattr(system, "debian_packages", ())))
+    programs = sorted(set(system.programs.values())) if isinstance(system, Foreign) else []
+    debian = " ".join((*TOOLS, *programs))
     with tempfile.TemporaryDirectory(prefix="chaos-image-") as scratch:
         context = Path(scratch)
         source = packages.copy_source(["harness", "systems", *tops], context / "source")
@@ -58,6 +59,12 @@ def _tops(system: System) -> list[str]:
     if "-m" in words:
         modules.append(words[words.index("-m") + 1])
     return list(dict.fromkeys(module.partition(".")[0] for module in modules))
+
+
+def _name(system: System) -> str:
+    """`redis` for a class in `systems.redis.system`."""
+    words = type(system).__module__.split(".")
+    return words[1] if len(words) > 1 else words[0]
 
 
 def _build(client: Any, context: Path, tag: str, arguments: dict[str, str]) -> None:
@@ -111,14 +118,14 @@ def _local(client: Any, name: str) -> Any | None:
 
 
 def _python(client: Any, base: Any) -> str:
-    """Which Python the base has, as `3.12`; asked once for each image."""
+    """Which Python the base has, as `3.12.4`; asked once for each image."""
     known: Path = packages.cache() / "python-of" / base.id.replace(":", "-")
     if known.is_file():
         return known.read_text()
     with explained(f"ask {base.id} for its Python (the base image must have python3)"):
         told = client.containers.run(
             base.id,
-            ["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            ["python3", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"],
             remove=True,
             network_mode="none",
             labels={LABEL: "question"},

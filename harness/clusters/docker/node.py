@@ -37,7 +37,7 @@ class SandboxError(Exception):
 
 
 class DockerNode:
-    """`published_port` and `ip` are known once the sandbox is open."""
+    """`ip` and `published` are known once the sandbox is open."""
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class DockerNode:
         self.info = info
         self.name = info.name
         self.ip = ""
-        self.published_port = 0
+        self.published: dict[str, int] = {}
+        """Where this machine reaches its ports, by what they are for; "" is the one that clients speak to."""
         self.clock_ahead_ns = 0
         """The containers' monotonic clock less the harness's: 0 where they share a kernel."""
         self.incarnation = -1
@@ -73,6 +74,11 @@ class DockerNode:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._unread = b""
         self._complaints = b""
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """As the node binds them."""
+        return {"": self.info.port, **self.info.ports}
 
     @property
     def log(self) -> Path:
@@ -96,7 +102,9 @@ class DockerNode:
             await asyncio.to_thread(self._sandbox.reload)
         settings = self._sandbox.attrs["NetworkSettings"]
         self.ip = settings["Networks"][self._network]["IPAddress"]
-        self.published_port = int(settings["Ports"][f"{self.info.port}/tcp"][0]["HostPort"])
+        self.published = {
+            use: int(settings["Ports"][f"{port}/tcp"][0]["HostPort"]) for use, port in self.ports.items()
+        }
         before = time.monotonic_ns()
         try:
             told = await self.ask("hello")
@@ -121,7 +129,7 @@ class DockerNode:
                 name=name,
                 hostname=self.name,
                 network=self._network,
-                ports={f"{self.info.port}/tcp": (PUBLISHED, None)},
+                ports={f"{port}/tcp": (PUBLISHED, None) for port in self.ports.values()},
                 volumes={volume.name: {"bind": DISK, "mode": "rw"}},
                 labels=self._labels,
                 user="0:0",

@@ -31,8 +31,9 @@ def cache() -> Path:
     return Path(root) / "chaos"
 
 
-def requirements(distributions: Iterable[str]) -> tuple[str, ...]:
-    """What a node needs from outside: the dependencies of chaos and of the package that the system comes from."""
+def requirements(distributions: Iterable[str], extra: str) -> tuple[str, ...]:
+    """What a node needs from outside: the dependencies of chaos and of the package that the system comes from, and
+    those of the extra with the system's name."""
     found: dict[str, None] = {}
     for name in (DISTRIBUTION, *distributions):
         try:
@@ -41,15 +42,16 @@ def requirements(distributions: Iterable[str]) -> tuple[str, ...]:
             continue
         for line in declared:
             bare = re.match(r"[A-Za-z0-9._-]+", line)
-            if bare is None or "extra ==" in line:
+            optional = re.search(r"""extra == ["']([^"']+)["']""", line)
+            if bare is None or (optional is not None and optional[1] != extra):
                 continue
             if bare[0].lower() not in NOT_IN_NODES | {DISTRIBUTION}:
-                found[line] = None
+                found[line if optional is None else line.partition(";")[0].strip()] = None
     return tuple(sorted(found))
 
 
 def unpacked(wanted: tuple[str, ...], *, python: str, machine: str) -> Path:
-    """A folder to be put on `PYTHONPATH`, with these requirements for Python `3.12` on `x86_64`. Raises `UserError`
+    """A folder to be put on `PYTHONPATH`, with these requirements for Python `3.12.4` on `x86_64`. Raises `UserError`
     where they cannot be had."""
     pinned = tuple(_pinned(line) for line in wanted)
     digest = hashlib.blake2b(repr((pinned, python, machine)).encode(), digest_size=8).hexdigest()
@@ -58,14 +60,18 @@ def unpacked(wanted: tuple[str, ...], *, python: str, machine: str) -> Path:
         return place
     wheelhouse = cache() / "wheelhouse"
     wheelhouse.mkdir(parents=True, exist_ok=True)
-    target = [*("--python-version", python, "--implementation", "cp", "--only-binary=:all:")]
+    minor = ".".join(python.split(".")[:2])
+    target = [*("--python-version", minor, "--implementation", "cp", "--only-binary=:all:")]
     target += [word for tag in MANYLINUX for word in ("--platform", f"{tag}_{machine}")]
-    _pip("download", "--dest", str(wheelhouse), *target, *pinned)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
         made = Path(scratch) / "site"
         where = ("--no-index", "--find-links", str(wheelhouse))
-        _pip("install", "--no-compile", "--target", str(made), *where, *target, *pinned)
+        missing = pinned
+        while missing:
+            _pip("download", "--dest", str(wheelhouse), *target, *missing)
+            _pip("install", "--no-compile", "--upgrade", "--target", str(made), *where, *target, *missing)
+            missing = missing_below(made, python)
         try:
             made.rename(place)
         except OSError:
@@ -73,6 +79,27 @@ def unpacked(wanted: tuple[str, ...], *, python: str, machine: str) -> Path:
             if not place.is_dir():
                 raise
     return place
+
+
+def missing_below(site: Path, python: str) -> tuple[str, ...]:
+    """What the packages there need on that Python and was left out: pip asks of the Python that it runs on."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    target = {"python_version": ".".join(python.split(".")[:2]), "python_full_version": python, "extra": ""}
+    found = list(importlib.metadata.distributions(path=[str(site)]))
+    present = {canonicalize_name(distribution.metadata["Name"]) for distribution in found}
+    needed = [Requirement(line) for distribution in found for line in distribution.requires or []]
+    return tuple(
+        sorted(
+            {
+                f"{need.name}{need.specifier}"
+                for need in needed
+                if canonicalize_name(need.name) not in present
+                and (need.marker is None or need.marker.evaluate(target))
+            }
+        )
+    )
 
 
 def _pinned(line: str) -> str:
