@@ -88,7 +88,7 @@ def _stuck(name: str, tried: list[Operation], since: int, patience_ns: int) -> V
     if any(operation.outcome == "ok" for operation in tried):
         return None
     ends = [o.completion.time if o.completion is not None else o.start for o in tried]
-    if max(ends) - since < patience_ns:
+    if max(ends) - tried[0].start < patience_ns:
         return None
     error = tried[-1].completion.error if tried[-1].completion is not None else None
     why = "" if error is None else f", the last with {error}"

@@ -302,6 +302,7 @@ class _Running:
         self._op, self._producer, self._tail = op, producer, tail
         self.value: list[list[Any]] = [list(micro) for micro in op.value]
         self.begun = self.commit_asked = self.abort_asked = self.committed = False
+        self._polling = False
 
     async def run(self) -> Completion:
         await self._producer.begin()
@@ -321,7 +322,10 @@ class _Running:
     async def _micro(self, micro: list[Any]) -> list[Any]:
         if micro[0] == "poll":
             polled: dict[str, list[list[Any]]] = {}
-            for record in await self._tail.records(timeout_ms=100, max_records=20):
+            self._polling = True
+            records = await self._tail.records(timeout_ms=100, max_records=20)
+            self._polling = False
+            for record in records:
                 name = f"{record.topic}/{record.partition}"
                 polled.setdefault(name, []).append([record.offset, text(record.value)])
             return ["poll", polled]
@@ -340,7 +344,8 @@ class _Running:
     async def _abort(self, why: str) -> Completion:
         self.abort_asked = True
         await self._producer.abort()
-        return fail(why, value=self.value, **self.told("aborted"))
+        # A poll that failed may have moved on past records that it never handed out.
+        return fail(why, value=self.value, retire=self._polling, **self.told("aborted"))
 
     async def give_up(self, error: Exception) -> Completion:
         """An abort that is acknowledged settles it, unless the commit had been asked for and not certainly refused.

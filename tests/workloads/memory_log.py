@@ -4,11 +4,14 @@ share of the calls raise, before or after they took effect, as a network does.""
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.capabilities import DefiniteFailure, EndOffset, Fenced, Record, Sent, TopicPartition
+
+SESSION_POLLS = 60
+"""Polls of everybody after which a member that made none of them is expelled."""
 
 
 @dataclass
@@ -26,7 +29,7 @@ class Stored:
 class Txn:
     state: str = "open"
     first: dict[TopicPartition, int] = field(default_factory=dict)
-    offsets: dict[TopicPartition, int] = field(default_factory=dict)
+    offsets: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
 
 
 class MemoryLog:
@@ -37,7 +40,9 @@ class MemoryLog:
         self.errors = errors
         self.isolation = isolation
         self.logs: dict[TopicPartition, list[Stored]] = {}
-        self.group: dict[TopicPartition, int] = {}
+        self.committed: dict[tuple[str, TopicPartition], int] = {}
+        self.members: dict[str, list[MemoryConsumer]] = {}
+        self.polls = 0
         self.epochs: dict[str, int] = {}
         self.open: dict[str, Txn] = {}
 
@@ -65,7 +70,28 @@ class MemoryLog:
         return MemoryProducer(self, transactional_id)
 
     async def consumer(self, *, group: str | None = None, isolation: str | None = None) -> MemoryConsumer:
-        return MemoryConsumer(self, isolation or self.isolation)
+        return MemoryConsumer(self, isolation or self.isolation, group or "")
+
+    def rebalance(self, group: str) -> None:
+        """Eager: everybody begins again at what is committed, with a share of the partitions."""
+        members = self.members[group]
+        for place, member in enumerate(members):
+            every = sorted(p for p in self.logs if p.topic in member.topics)
+            share = every[place :: len(members)]
+            member.at = {p: self.committed.get((group, p), 0) for p in share}
+            member.on_assigned(share)
+
+    def polled(self, member: MemoryConsumer) -> None:
+        """Who has not polled for long is no member any more, and who does is one again."""
+        self.polls += 1
+        member.last_poll = self.polls
+        if member.topics:
+            members = self.members.setdefault(member.group, [])
+            alive = [m for m in members if self.polls - m.last_poll < SESSION_POLLS]
+            alive += [] if member in alive else [member]
+            if alive != members:
+                self.members[member.group] = alive
+                self.rebalance(member.group)
 
     def stable(self, partition: TopicPartition) -> int:
         held = [t.first[partition] for t in self.open.values() if partition in t.first]
@@ -76,7 +102,7 @@ class MemoryLog:
         for partition in txn.first:
             self.logs[partition].append(Stored(b"", Txn("marker")))
         if state == "committed":
-            self.group.update(txn.offsets)
+            self.committed.update(txn.offsets)
 
 
 class MemoryProducer:
@@ -119,7 +145,7 @@ class MemoryProducer:
         self._fence()
         self.log.flaky()
         assert self.txn is not None
-        self.txn.offsets.update(offsets)
+        self.txn.offsets.update({(consumer.group, p): offset for p, offset in offsets.items()})
 
     async def commit(self) -> None:
         await self._end("committed")
@@ -142,16 +168,21 @@ class MemoryProducer:
 
 
 class MemoryConsumer:
-    def __init__(self, log: MemoryLog, isolation: str) -> None:
-        self.log, self.isolation = log, isolation
+    def __init__(self, log: MemoryLog, isolation: str, group: str) -> None:
+        self.log, self.isolation, self.group = log, isolation, group
         self.at: dict[TopicPartition, int] = {}
+        self.topics: list[str] = []
+        self.last_poll = 0
+        self.on_assigned: Callable[[Sequence[TopicPartition]], None] = lambda _: None
 
     async def assign(self, partitions: Sequence[TopicPartition]) -> None:
         self.log.flaky()
         self.at = dict.fromkeys(partitions, 0)
 
-    async def subscribe(self, topics: Sequence[str], **_: Any) -> None:
-        await self.assign([p for p in self.log.logs if p.topic in topics])
+    async def subscribe(self, topics: Sequence[str], *, on_assigned: Any = None, **_: Any) -> None:
+        self.topics = list(topics)
+        self.on_assigned = on_assigned or self.on_assigned
+        self.log.polled(self)
 
     def assignment(self) -> tuple[TopicPartition, ...]:
         return tuple(sorted(self.at))
@@ -165,6 +196,7 @@ class MemoryConsumer:
 
     async def poll(self, *, timeout_ms: int, max_records: int = 500) -> list[Record]:
         self.log.flaky()
+        self.log.polled(self)
         records: list[Record] = []
         for partition, position in self.at.items():
             for offset in range(position, self._end(partition)):
@@ -186,16 +218,18 @@ class MemoryConsumer:
 
     async def committed(self, partition: TopicPartition) -> int | None:
         self.log.flaky()
-        return self.log.group.get(partition)
+        return self.log.committed.get((self.group, partition))
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.log.flaky()
-        self.log.group.update(offsets)
+        if not offsets.keys() <= self.at.keys() or (self.topics and self not in self.log.members[self.group]):
+            raise DefiniteFailure("no member of this generation")
+        self.log.committed.update({(self.group, p): offset for p, offset in offsets.items()})
         self.log.flaky()
 
     async def seek_to_committed(self) -> dict[TopicPartition, int]:
         self.log.flaky()
-        self.at = {p: self.log.group.get(p, 0) for p in self.at}
+        self.at = {p: self.log.committed.get((self.group, p), 0) for p in self.at}
         return dict(self.at)
 
     async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:

@@ -38,6 +38,7 @@ def run(
 def judged(name: str, history: History, **config: Any) -> tuple[set[str], set[str]]:
     """(verdicts, anomalies) of the workload's checkers."""
     workload: Workload = registry.load("workloads", name)
+    config = {s.name: s.default for s in workload.settings} | config
     results = [
         registry.load("checkers", checker).check(history, CheckContext(workload=name, config=config))
         for checker in workload.checkers
@@ -105,6 +106,62 @@ def test_a_zombie_is_fenced() -> None:
 
 def test_the_same_seed_gives_the_same_history() -> None:
     assert run("eos", 7, errors=0.02).ops == run("eos", 7, errors=0.02).ops
+
+
+OTHERS = (
+    "txn",
+    "queue",
+    "keyed-order",
+    "compacted-kv",
+    "offsets",
+    "sink",
+    "fanout",
+    "slow-consumer",
+    "hot-key",
+)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_others_on_a_perfect_log(name: str, seed: int) -> None:
+    history = run(name, seed)
+    assert judged(name, history) == ({"valid"}, set())
+    assert sum(o.outcome == "ok" for o in history.operations) > 300
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("errors", [0.01, 0.05])
+def test_open_outcomes_of_the_others_are_no_anomalies(name: str, errors: float, seed: int) -> None:
+    history = run(name, seed, errors=errors)
+    assert judged(name, history)[1] == set()
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("sink", {"sink__mode": "insert", "sink__crash__probability": 0.2}, "consume-duplicate"),
+        ("keyed-order", {"keyed-order__partitioner": "mixed"}, "key-order-violation"),
+        ("keyed-order", {"keyed-order__partitioner": "round-robin"}, "key-order-violation"),
+        ("hot-key", {"hot-key__strategy": "salted"}, "counter-under"),
+        ("txn", {"isolation": "read_uncommitted"}, "aborted-read"),
+        ("txn", {"isolation": "read_uncommitted"}, "precommitted-read"),
+        ("compacted-kv", {"isolation": "read_uncommitted"}, "aborted-read"),
+    ],
+)
+def test_what_is_unsafe_shows(name: str, settings: dict[str, Any], expected: str, seed: int) -> None:
+    assert expected in judged(name, run(name, seed, **settings))[1]
+
+
+@pytest.mark.parametrize("name", ["sink", "keyed-order", "hot-key"])
+def test_what_looks_alike_is_safe(name: str) -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "sink": {"sink__mode": "upsert", "sink__crash__probability": 0.2},
+        "keyed-order": {"keyed-order__partitioner": "custom"},
+        "hot-key": {"hot-key__strategy": "plain"},
+    }
+    assert judged(name, run(name, 5, **settings[name])) == ({"valid"}, set())
 
 
 def test_values_are_unique_and_transactions_too() -> None:
