@@ -23,7 +23,7 @@ from harness.schedule import CHANGES, Schedule, merge
 from harness.settings import Setting
 from harness.settings import resolve as resolve_settings
 from harness.spec import Spec
-from harness.system import Administered, NamesSubjects, SpeaksInKinds, System
+from harness.system import Administered, NamesSubjects, SpeaksInKinds, System, offered
 from harness.topology import NodeInfo, Topology
 from harness.workload import Workload
 
@@ -79,6 +79,12 @@ def resolve(spec: Spec) -> Plan:
     if any(s.name == "client" for s in declared):
         settings.setdefault("client", spec.client)
     config = dict(resolve_settings(declared, with_profile(spec.profile, settings, spec.system, system)))
+    absent = workload.requires - offered(system, config)
+    if absent:
+        raise UserError(
+            f"workload '{spec.workload}' needs {', '.join(sorted(absent))}, which system '{spec.system}' does not "
+            "offer in this configuration: `chaos list systems` shows its settings and profiles"
+        )
     concurrency = spec.concurrency or workload.default_concurrency
     topology = Topology(
         nodes=_nodes(system, spec.nodes, config),

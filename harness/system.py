@@ -128,3 +128,15 @@ class NamesSubjects(Protocol):
     def subjects(self, config: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
         """As in `harness.topology.Topology`: `{"leader": ("etcd",)}`."""
         ...
+
+
+@runtime_checkable
+class OffersByConfiguration(Protocol):
+    """What a system also has where not every configuration has all its capabilities."""
+
+    def offers(self, config: Mapping[str, Any]) -> frozenset[str]: ...
+
+
+def offered(system: System, config: Mapping[str, Any]) -> frozenset[str]:
+    """The capabilities that this configuration has."""
+    return system.offers(config) if isinstance(system, OffersByConfiguration) else system.capabilities

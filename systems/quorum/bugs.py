@@ -20,5 +20,7 @@ BUGS: dict[str, str] = {
     "actor-reuse-after-amnesia": "a node that lost its data gives the same dots again (Riak before per-key epochs)",
     "context-dropped-on-read-merge": "a read returns the siblings of all replicas with the clock of one",
     "merkle-stale-tree": "a leaf is not hashed again after a write",
+    "cas-checked-at-proposal": "the condition of a compare-and-set is checked by the leader, not where the log applies it",
+    "raft-read-without-quorum": "a leader answers reads without asking whether it still leads (etcd before 3.1's quorum reads)",
     "reap-with-primary-down": "a tombstone is forgotten though one replica cannot be asked (Riak KV #1869)",
 }

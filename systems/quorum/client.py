@@ -108,6 +108,10 @@ class StoreKeyValue(StoreClient):
     async def delete(self, key: str) -> None:
         await self.call("QDEL", key)
 
+    async def compare_and_set(self, key: str, old: Any, new: Any) -> bool:
+        condition = ("ABSENT",) if old is None else ("EXPECT", json.dumps(old))
+        return await self.call("QCAS", key, json.dumps(new), *condition) is not None
+
 
 class StoreCounters(StoreClient):
     async def add(self, key: str, delta: int) -> None:
@@ -160,6 +164,7 @@ class StoreReplicas(StoreClient):
 
 CLIENTS: Mapping[str, type[StoreClient]] = {
     "key-value": StoreKeyValue,
+    "compare-and-set": StoreKeyValue,
     "counters": StoreCounters,
     "sets": StoreSets,
     "siblings": StoreSiblings,

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from harness.node import NodeEnvironment
+from systems.quorum.errors import Timeout, Unavailable
 from systems.quorum.liveness import Liveness
 from systems.quorum.messages import Found, Read, Store, Stored, Update
 from systems.quorum.replica import Replica, same
@@ -22,14 +23,6 @@ from systems.quorum.versions.registers import Abd, Column, Lww, Row
 from systems.quorum.versions.siblings import Siblings
 
 Call = Callable[[str, Any], Awaitable[Any]]
-
-
-class Unavailable(Exception):
-    """Too few replicas are alive; nothing was sent."""
-
-
-class Timeout(Exception):
-    """Too few replicas answered in time; some may have what was sent."""
 
 
 class Coordinator:

@@ -16,9 +16,14 @@ ROUNDS = 2
 
 
 async def serving(cluster: Cluster) -> None:
-    """Returns when every node knows every other one to be alive."""
+    """Returns when every node knows every other one to be alive, and every range of consensus has a leader."""
     names = {node.name for node in cluster.topology.nodes}
-    while not all(s is not None and set(s.alive) == names for s in await _states(cluster)):  # noqa: ASYNC110
+    while True:
+        states = await _states(cluster)
+        told = [s for s in states if s is not None]
+        led = {number for s in told for number in s.leads}
+        if len(told) == len(states) and all(set(s.alive) == names and len(led) == s.ranges for s in told):
+            return
         await asyncio.sleep(POLL_S)
 
 
@@ -39,7 +44,7 @@ async def whole(cluster: Cluster) -> None:
                 break
             pairs = [(b, n) for b, n in zip(before, now, strict=True) if b is not None and n is not None]
             if all(n.rounds >= b.rounds + ROUNDS for b, n in pairs):
-                if not any(n.hints or n.differing for _, n in pairs):
+                if not any(n.hints or n.differing or n.moving for _, n in pairs):
                     return
                 break
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from systems.quorum.consensus.messages import MESSAGES as CONSENSUS
 from systems.quorum.versions import Cell
 from systems.rpc import Codec
 
@@ -79,6 +80,10 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     """The fewest rounds of anti-entropy with any peer since this node began."""
     comparing: bool = True
     """Anti-entropy is on."""
+    ranges: int = 0
+    """Consensus: how many ranges there are, which this node leads, and whether one's voters have to change."""
+    leads: tuple[int, ...] = ()
+    moving: bool = False
 
 
-CODEC = Codec(Read, Found, Store, Stored, Update, Beat, Compare, Differing, Probe, State)
+CODEC = Codec(Read, Found, Store, Stored, Update, Beat, Compare, Differing, Probe, State, *CONSENSUS)

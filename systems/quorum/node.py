@@ -8,6 +8,8 @@ from typing import Any
 
 from harness.node import NodeEnvironment
 from systems.quorum.anti_entropy import AntiEntropy
+from systems.quorum.consensus.messages import Decide, Held, Ranged, WhoVotes
+from systems.quorum.consensus.service import Consensus
 from systems.quorum.coordinator import Coordinator
 from systems.quorum.hints import Handoff
 from systems.quorum.liveness import Liveness
@@ -46,7 +48,10 @@ class QuorumNode:
         )
         self._handoff = Handoff(env, self._storage, self._liveness, self._call)
         self._purge = Purge(env, self._ring, copies, self._storage, self._call)
-        self._commands = Commands(env, self._ring, self._coordinator, self._read_at, self._state)
+        self._consensus = Consensus(env, lambda: self._ring, self._links, self._call, self._liveness.alive)
+        self._commands = Commands(
+            env, self._ring, self._coordinator, self._consensus, self._read_at, self._state
+        )
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -64,6 +69,7 @@ class QuorumNode:
             self._entropy.run(),
             self._handoff.run(),
             self._purge.run(),
+            self._consensus.run(),
             self._storage.sync_periodically(),
         )
         try:
@@ -92,6 +98,8 @@ class QuorumNode:
                 return None
             case Probe():
                 return self._state()
+            case Ranged() | Decide() | WhoVotes() | Held():
+                return self._consensus.handle(message)
         raise ConnectionError(f"nobody asks a node for {type(message).__name__}")
 
     async def _call(self, node: str, message: Any) -> Any:
@@ -113,4 +121,7 @@ class QuorumNode:
             differing=sum(self._entropy.differing.values()),
             rounds=min((self._entropy.rounds.get(peer, 0) for peer in self._links), default=0),
             comparing=int(self._env.config["anti.entropy.interval.ms"]) > 0,
+            ranges=self._consensus.ranges,
+            leads=self._consensus.led,
+            moving=self._consensus.moving,
         )

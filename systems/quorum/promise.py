@@ -12,6 +12,8 @@ def promise(config: Mapping[str, Any]) -> str:
     n = int(config["replication.factor"])
     r, w = copies(str(config["read.quorum"]), n), copies(str(config["write.quorum"]), n)
     lasting = "" if config["commitlog.sync"] == "batch" else "; power loss takes what was not synced"
+    if config["conflict"] == "raft":
+        return "every register is linearizable, compare-and-set included, by consensus per key range"
     if str(config["write.quorum"]).upper() == "ANY":
         return f"a write may exist as a hint only{lasting}"
     if config["sloppy.quorum"]:

@@ -31,9 +31,24 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="conflict",
         default="abd",
-        choices=("lww", "abd"),
+        choices=("lww", "abd", "raft"),
         scope="store",
-        doc="Versions of registers: wall clocks (last write wins), or tags read from a quorum (ABD)",
+        doc="Registers: wall clocks (last write wins), tags read from a quorum (ABD), or consensus per key range",
+    ),
+    Setting(
+        name="consensus.ranges",
+        default=4,
+        minimum=1,
+        maximum=999,
+        scope="store",
+        doc="conflict=raft: parts of the token circle, a Raft group of N nodes each",
+    ),
+    Setting(
+        name="consensus.election.timeout.ms",
+        default=600.0,
+        minimum=10,
+        scope="store",
+        doc="conflict=raft: least time without a leader before an election",
     ),
     Setting(
         name="read.repair",
@@ -135,6 +150,7 @@ PROFILES: Mapping[str, Mapping[str, Value]] = {
     "quorum": {"conflict": "lww", "read.repair": "none"},
     "quorum-repair": {"conflict": "lww", "read.repair": "blocking"},
     "abd": {"conflict": "abd", "read.repair": "blocking"},
+    "raft": {"conflict": "raft"},
     # Siblings, counters and sets merge by themselves: their writers need no quorum that reads meet.
     "dvv": {"conflict": "lww", "sloppy.quorum": True, "read.repair": "async"},
     "crdt": {"conflict": "lww", "sloppy.quorum": True, "read.repair": "async"},

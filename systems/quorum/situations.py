@@ -16,6 +16,7 @@ SITUATIONS: Mapping[str, str] = {
     "merkle-repair": "anti-entropy found a difference and mended it",
     "siblings": "a put found concurrent values",
     "tombstone-purged": "a deletion was forgotten",
+    "voters-changed": "a range of consensus replaced a voter",
     "torn-log": "a restart cut a torn record off its commit log",
 }
 

@@ -26,7 +26,9 @@ class QuorumSystem:
     """Registered as `quorum` under `chaos.systems`."""
 
     description = "Dynamo / Cassandra-like store: N, R, W, hints, read repair, Merkle trees, LWW or ABD, siblings, CRDTs"
-    capabilities = frozenset({"key-value", "counters", "sets", "siblings", "rows", "replicas"})
+    capabilities = frozenset(
+        {"key-value", "compare-and-set", "counters", "sets", "siblings", "rows", "replicas"}
+    )
     settings: tuple[Setting, ...] = SETTINGS
     profiles: Mapping[str, Mapping[str, Value]] = PROFILES
     playground: Mapping[str, Value] = {}
@@ -39,6 +41,11 @@ class QuorumSystem:
         from systems.quorum.messages import CODEC
 
         return CODEC.kinds
+
+    def offers(self, config: Mapping[str, Any]) -> frozenset[str]:
+        if config["conflict"] == "raft":
+            return self.capabilities
+        return self.capabilities - {"compare-and-set"}
 
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
         return tuple(NodeInfo(f"n{i}", "store", i, PORT) for i in range(1, count + 1))

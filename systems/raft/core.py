@@ -28,6 +28,7 @@ from systems.raft.messages import (
     VoteReply,
     VoteRequest,
 )
+from systems.raft.voters import ChangeRefused, Voters
 
 NOBODY = -1
 
@@ -40,8 +41,9 @@ class Role(enum.Enum):
 
 
 class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`election_timeout_ms` is the least time without a leader before an election; each node draws from
-    one to two times that. A leader steps down after `check_quorum_ms` without a majority."""
+    """`voters` are those of the empty log; none where this node is to be taught. `election_timeout_ms` is the least
+    time without a leader before an election; each node draws from one to two times that. A leader steps down after
+    `check_quorum_ms` without a majority."""
 
     id: int
     voters: tuple[int, ...]
@@ -122,8 +124,9 @@ class RaftCore:
         self.outbox: list[tuple[int, PeerRequest]] = []
         self._random = rng
         self._leader_entry = leader_entry
-        self._majority = len(config.voters) // 2 + 1
-        self._peers = tuple(v for v in config.voters if v != config.id)
+        self.voters = Voters(config.voters, self.log)
+        self._learners: tuple[int, ...] = ()
+        self._opening_index = 0
         self._unsaved: list[Change] = []
         self._sequence = 0
         self._last_truncation = 0
@@ -138,6 +141,19 @@ class RaftCore:
     @property
     def is_leader(self) -> bool:
         return self.role is Role.LEADER
+
+    @property
+    def votes(self) -> bool:
+        """Whether this node is a voter."""
+        return self.config.id in self.voters.current
+
+    @property
+    def _majority(self) -> int:
+        return self.voters.majority
+
+    @property
+    def _peers(self) -> tuple[int, ...]:
+        return tuple(v for v in self.voters.current if v != self.config.id)
 
     @property
     def deadline_ms(self) -> float:
@@ -165,15 +181,19 @@ class RaftCore:
 
     def tick(self, now_ms: float) -> None:
         if self.is_leader:
-            if not self._reaches_majority(now_ms):
+            removed = not self.votes and self.voters.index <= self.commit
+            if removed or not self._reaches_majority(now_ms):
                 # Check-quorum: a leader that cannot commit must not look like one.
                 self._become_follower(self.term, NOBODY, now_ms)
             elif now_ms >= self._heartbeat_due_ms:
                 self._heartbeat_due_ms = now_ms + self.config.heartbeat_ms
-                for peer in self._peers:
+                for peer in self._progress:
                     self._send_append(peer)
         elif now_ms >= self._election_due_ms:
-            self._start_pre_vote(now_ms)
+            if self.votes:
+                self._start_pre_vote(now_ms)
+            else:
+                self._reset_election_timer(now_ms)
 
     def propose(self, data: bytes) -> int:
         """Appends an entry as leader; returns its index. It is committed once `commit` reaches it while
@@ -182,6 +202,35 @@ class RaftCore:
             raise AssertionError("only a leader may propose")
         self._append_own(data)
         return self.log.last_index
+
+    def learn(self, learners: tuple[int, ...], now_ms: float) -> None:
+        """These get the log too, as long as this node leads; their copies count for nothing."""
+        self._learners = tuple(node for node in learners if node not in self.voters.current)
+        self._renew_progress(now_ms)
+
+    def caught_up(self, peer: int) -> bool:
+        """Whether that node has all that is committed."""
+        return peer in self._progress and self._progress[peer].match_index >= self.commit
+
+    def change_voters(self, voters: tuple[int, ...], now_ms: float) -> int:
+        """Appends the entry that makes these the voters, as leader; returns its index. Raises `ChangeRefused`."""
+        if not self.is_leader or self.commit < self._opening_index:
+            raise ChangeRefused("no leader that has committed an entry of its term")
+        if self.voters.index > self.commit:
+            raise ChangeRefused("the change before is not committed")
+        if len(set(voters) ^ set(self.voters.current)) != 1:
+            raise ChangeRefused("one voter at a time is added or removed")
+        self._append(self.log.last_index + 1, (Entry(self.term, b"", voters),))
+        self._learners = tuple(node for node in self._learners if node not in voters)
+        self._renew_progress(now_ms)
+        self._send_to_idle()
+        return self.log.last_index
+
+    def _renew_progress(self, now_ms: float) -> None:
+        known, fresh = self._progress, self.log.last_index + 1
+        self._progress = {
+            peer: known.get(peer) or _Progress(fresh, now_ms) for peer in (*self._peers, *self._learners)
+        }
 
     def send_heartbeats(self, now_ms: float) -> None:
         """A round of heartbeats now instead of when the next one is due."""
@@ -193,7 +242,7 @@ class RaftCore:
         if snapshot.index > self.commit:
             raise AssertionError(f"snapshot at {snapshot.index} beyond the commit index {self.commit}")
         if snapshot.index > self.log.snapshot.index:
-            self.log.compact(snapshot)
+            self._compact_log(snapshot)
             self._change(SaveSnapshot(snapshot, self.log.after(snapshot.index, self.log.last_index)))
 
     def restore_commit(self, index: int) -> None:
@@ -256,7 +305,7 @@ class RaftCore:
             return self._append_reply(success=False, index=0)
         snapshot = request.snapshot
         if snapshot.index > self.commit:
-            self.log.compact(snapshot)
+            self._compact_log(snapshot)
             self._change(SaveSnapshot(snapshot, self.log.after(snapshot.index, self.log.last_index)))
             self._last_truncation = self._sequence
             self.persisted = 0
@@ -334,7 +383,13 @@ class RaftCore:
         """Semantics 2.2: counts copies only for entries of the current term; older ones follow along."""
         if not self.is_leader:
             return
-        copies = sorted([self.persisted, *(p.match_index for p in self._progress.values())], reverse=True)
+        copies = sorted(
+            (
+                self.persisted if voter == self.config.id else self._progress[voter].match_index
+                for voter in self.voters.current
+            ),
+            reverse=True,
+        )
         index = min(copies[self._majority - 1], self.log.last_index)
         own_term = self.log.term_at(index) == self.term
         if index > self.commit and (own_term or "controller-commit-old-term-by-count" in self.config.bugs):
@@ -372,9 +427,12 @@ class RaftCore:
     def _become_leader(self, now_ms: float) -> None:
         self.role = Role.LEADER
         self.leader = self.config.id
-        self._progress = {p: _Progress(self.log.last_index + 1, now_ms) for p in self._peers}
+        self._learners = ()
+        self._progress = {}
+        self._renew_progress(now_ms)
         self._heartbeat_due_ms = now_ms + self.config.heartbeat_ms
         # An entry of the new term, so that what earlier terms left behind can be committed.
+        self._opening_index = self.log.last_index + 1
         self._append_own(self._leader_entry(self.term))
 
     def _become_follower(self, term: int, leader: int, now_ms: float) -> None:
@@ -388,7 +446,8 @@ class RaftCore:
 
     def _reaches_majority(self, now_ms: float) -> bool:
         since = now_ms - self.config.check_quorum_ms
-        return 1 + sum(p.last_reply_ms >= since for p in self._progress.values()) >= self._majority
+        reached = sum(self._progress[peer].last_reply_ms >= since for peer in self._peers)
+        return reached + self.votes >= self._majority
 
     def _reset_election_timer(self, now_ms: float) -> None:
         self._election_due_ms = now_ms + self.config.election_timeout_ms * (1 + self._random.random())
@@ -397,21 +456,31 @@ class RaftCore:
 
     def _append_own(self, data: bytes) -> None:
         self._append(self.log.last_index + 1, (Entry(self.term, data),))
-        for peer in self._peers:
-            if not self._progress[peer].in_flight:
+        self._send_to_idle()
+
+    def _send_to_idle(self) -> None:
+        for peer, progress in self._progress.items():
+            if not progress.in_flight:
                 self._send_append(peer)
 
     def _append(self, first_index: int, entries: tuple[Entry, ...]) -> None:
         self.log.append(entries)
+        self.voters.appended(first_index, entries)
         self._change(SaveEntries(first_index, entries))
 
     def _truncate_from(self, index: int) -> None:
         if index <= self.commit and not self.config.bugs:
             raise AssertionError(f"node {self.config.id} is told to drop the committed entry {index}")
         self.log.truncate_from(index)
+        self.voters.truncated(index)
         self.persisted = min(self.persisted, index - 1)
         # The change that replaces what was dropped follows at once.
         self._last_truncation = self._sequence + 1
+
+    def _compact_log(self, snapshot: Snapshot) -> None:
+        follows = self.log.term_at(snapshot.index) == snapshot.term
+        self.log.compact(snapshot)
+        self.voters.compacted(snapshot, follows=follows)
 
     def _send_append(self, peer: int) -> None:
         progress = self._progress[peer]

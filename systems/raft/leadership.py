@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 
 class NotLeader(Exception):
@@ -21,14 +22,15 @@ class Confirmations:
     answers to appends sent at or after `asked_ms` leaves no majority that elected somebody before then.
     """
 
-    def __init__(self, voters: int) -> None:
-        self._others_needed = voters // 2
+    def __init__(self, others_needed: Callable[[], int]) -> None:
+        """`others_needed`: how many other voters make a majority with this node, at the moment."""
+        self._others_needed = others_needed
         self._answered: dict[int, float] = {}
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
     def since(self, asked_ms: float) -> asyncio.Future[None]:
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._others_needed == 0:
+        if self._others_needed() == 0:
             confirmed.set_result(None)
         else:
             self._waiting.append((asked_ms, confirmed))
@@ -39,9 +41,10 @@ class Confirmations:
         if not self._waiting:
             return
         self._answered[peer] = max(sent_ms, self._answered.get(peer, sent_ms))
-        confirmed_ms = sorted(self._answered.values(), reverse=True)[: self._others_needed][-1]
-        if len(self._answered) < self._others_needed:
+        needed = self._others_needed()
+        if len(self._answered) < needed:
             return
+        confirmed_ms = sorted(self._answered.values(), reverse=True)[:needed][-1]
         while self._waiting and self._waiting[0][0] <= confirmed_ms:
             _, confirmed = self._waiting.popleft()
             if not confirmed.done():

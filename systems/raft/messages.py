@@ -10,18 +10,22 @@ from systems.rpc import Codec
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One entry; its index is its place. `data` is opaque to Raft."""
+    """One entry; its index is its place. `data` is opaque to Raft. `voters`, where there are any: who votes from
+    this entry on; such an entry has no data."""
 
     term: int
     data: bytes
+    voters: tuple[int, ...] = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
-    """The state machine with everything up to `index` applied; `term` is that entry's."""
+    """The state machine with everything up to `index` applied; `term` is that entry's. `voters` are those of that
+    place; none: those that the configuration names."""
 
     index: int
     term: int
     data: bytes
+    voters: tuple[int, ...] = ()
 
 
 class VoteRequest(msgspec.Struct, frozen=True, array_like=True, tag="vote"):

@@ -55,14 +55,15 @@ class RaftNode:
         links: Mapping[int, Link],
         leader_entry: Callable[[int], bytes],
         step: Callable[[str], None],
+        folder: str = "raft",
     ) -> None:
-        """`links` reach the other voters by id. `leader_entry(term)` opens a term. `step` hears of the
+        """`links` reach the other nodes by id. `leader_entry(term)` opens a term. `step` hears of the
         fault points `raft.vote.persisted`, `raft.vote.granted` and `raft.entries.persisted`."""
         self._config = config
         self._machine = machine
         self._links = links
         self._step = step
-        self._storage = RaftStorage(disk, "raft")
+        self._storage = RaftStorage(disk, folder)
         persistent, commit = self._storage.recover()
         self._core = RaftCore(config, persistent, rng, self._now_ms(), leader_entry)
         self._applied = 0
@@ -72,7 +73,7 @@ class RaftNode:
         self._opening_index = 0
         self._elected = False
         self._proposed: deque[tuple[int, asyncio.Future[int]]] = deque()
-        self._confirmations = Confirmations(len(config.voters))
+        self._confirmations = Confirmations(lambda: self._core.voters.majority - self._core.votes)
         self._durable = 0
         self._until_durable: deque[tuple[int, Callable[[], object]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
@@ -98,6 +99,11 @@ class RaftNode:
         return self._core.term
 
     @property
+    def voters(self) -> tuple[int, ...]:
+        """As the newest entry here says that names them, committed or not."""
+        return self._core.voters.current
+
+    @property
     def next_index(self) -> int:
         """The index that the next proposal gets."""
         return self._core.log.last_index + 1
@@ -118,6 +124,23 @@ class RaftNode:
         if not self._core.is_leader:
             raise NotLeader(self._core.leader)
         index = self._core.propose(data)
+        committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._proposed.append((index, committed))
+        self._advance()
+        return committed
+
+    def learn(self, learners: tuple[int, ...]) -> None:
+        """These nodes get the log without a vote, while this node leads."""
+        if self._core.is_leader:
+            self._core.learn(learners, self._now_ms())
+
+    def caught_up(self, peer: int) -> bool:
+        return self._core.caught_up(peer)
+
+    def change_voters(self, voters: tuple[int, ...]) -> asyncio.Future[int]:
+        """As `propose`. Raises `ChangeRefused`: one voter at a time, and only when the change before is committed."""
+        now_ms = self._catch_up()
+        index = self._core.change_voters(voters, now_ms)
         committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._proposed.append((index, committed))
         self._advance()
@@ -247,7 +270,8 @@ class RaftNode:
             return
         self._core.on_reply(reply, self._catch_up())
         self._advance()
-        if self._core.is_leader and isinstance(reply, AppendReply) and reply.term == self._core.term:
+        leads = self._core.is_leader and peer in self._core.voters.current
+        if leads and isinstance(reply, AppendReply) and reply.term == self._core.term:
             self._confirmations.on_reply(peer, sent_ms)
 
     def _notice_role(self) -> None:
@@ -278,7 +302,8 @@ class RaftNode:
                 index = self._applied + 1
                 entry = log.entry(index)
                 self._applied = index
-                self._machine.apply(index, entry.term, entry.data)
+                if not entry.voters:
+                    self._machine.apply(index, entry.term, entry.data)
                 self._resolve(index)
             self._storage.note_commit(self._applied)
             self._observers.applied = self._applied
@@ -289,7 +314,8 @@ class RaftNode:
         if self._applied - log.snapshot.index >= COMPACT_AFTER_ENTRIES:
             term = log.term_at(self._applied)
             assert term is not None
-            self._core.compact(Snapshot(self._applied, term, self._machine.snapshot()))
+            voters = self._core.voters.at(self._applied)
+            self._core.compact(Snapshot(self._applied, term, self._machine.snapshot(), voters))
 
     def _resolve(self, index: int) -> None:
         while self._proposed and self._proposed[0][0] <= index:

@@ -3,6 +3,7 @@
     QGET key [level]                    [value, version], or null where the key holds nothing
     QPUT key value [level]              the version that it got
     QDEL key [level]                    the same for a deletion
+    QCAS key value EXPECT old | ABSENT  under conflict=raft: the version where the key held that, else null
     QROW key                            [column, value, …], or null
     QSETROW key column value …          all columns in one write
     QSIBLINGS key                       [context, value, …]: all concurrent values, and what a put has to pass back
@@ -24,7 +25,9 @@ from typing import Any
 import msgspec
 
 from harness.node import NodeEnvironment
-from systems.quorum.coordinator import Coordinator, Timeout, Unavailable
+from systems.quorum.consensus.service import Consensus
+from systems.quorum.coordinator import Coordinator
+from systems.quorum.errors import Timeout, Unavailable
 from systems.quorum.messages import Found, Read, State, Update
 from systems.quorum.resp.protocol import Error, Simple
 from systems.quorum.ring import Ring
@@ -54,18 +57,20 @@ class Commands:
         env: NodeEnvironment,
         ring: Ring,
         coordinator: Coordinator,
+        consensus: Consensus,
         read_at: Callable[[str, Read], Awaitable[Found]],
         state: Callable[[], State],
     ) -> None:
         self._env = env
         self._ring = ring
         self._coordinator = coordinator
+        self._consensus = consensus
         self._read_at = read_at
         self._state = state
         self._table: dict[str, tuple[Handler, int, int]] = {
             # name: (handler, fewest arguments, most arguments or -1)
             "GET": (self._get, 1, 1),
-            "SET": (self._set, 2, 2),
+            "SET": (self._set, 2, 4),
             "DEL": (self._del, 1, -1),
             "EXISTS": (self._exists, 1, -1),
             "INCR": (self._incr, 1, 1),
@@ -82,6 +87,7 @@ class Commands:
             "QGET": (self._qget, 1, 2),
             "QPUT": (self._qput, 2, 3),
             "QDEL": (self._qdel, 1, 2),
+            "QCAS": (self._qcas, 3, 4),
             "QCOUNT": (self._qcount, 1, 1),
             "QROW": (self._qrow, 1, 1),
             "QSETROW": (self._qsetrow, 3, -1),
@@ -166,7 +172,17 @@ class Commands:
         return value
 
     async def _set(self, words: list[bytes]) -> Any:
-        await self._write(words[0].decode(), words[1].decode())
+        match [word.upper() for word in words[2:3]], words[3:]:
+            case [], []:
+                await self._write(words[0].decode(), words[1].decode())
+            case [b"NX"], []:
+                if await self._swap(words[0], words[1], None) is None:
+                    return None
+            case [b"IFEQ"], [old]:
+                if await self._swap(words[0], words[1], old.decode()) is None:
+                    return None
+            case _:
+                raise Error("ERR syntax error: known are SET key value [NX | IFEQ old]")
         return Simple("OK")
 
     async def _del(self, words: list[bytes]) -> Any:
@@ -195,11 +211,35 @@ class Commands:
         level = _level(words, 1, self._coordinator.copies)
         return _register(await self._write(words[0].decode(), None, deleted=True, level=level))[1]
 
+    async def _qcas(self, words: list[bytes]) -> Any:
+        match [words[2].upper(), *words[3:]]:
+            case [b"ABSENT"]:
+                return await self._swap(words[0], words[1], None)
+            case [b"EXPECT", old]:
+                return await self._swap(words[0], words[1], old.decode())
+        raise Error("ERR syntax error: QCAS key value EXPECT old, or QCAS key value ABSENT")
+
+    async def _swap(self, key: bytes, value: bytes, expected: str | None) -> Any:
+        """The version, or None where the key held something else."""
+        if not self._consensus.on:
+            raise Error("ERR compare-and-set needs consensus: start the cluster with --set conflict=raft")
+        work = self._consensus.decide("swap", key.decode(), value.decode(), expected)
+        decided = await self._guarded(work)
+        return [decided.version] if decided.swapped else None
+
     async def _read(self, key: bytes, level: str | None = None) -> Cell | None:
+        if self._consensus.on:
+            decided = await self._guarded(self._consensus.decide("read", key.decode()))
+            if decided.version:
+                return Lww(decided.version, "", decided.value, decided.value is None)
+            # A counter, a set: they need no consensus.
         cell: Cell | None = await self._guarded(self._coordinator.read(key.decode(), level))
         return cell
 
     async def _write(self, key: str, value: Any, *, deleted: bool = False, level: str | None = None) -> Cell:
+        if self._consensus.on:
+            agreed = await self._guarded(self._consensus.decide("delete" if deleted else "put", key, value))
+            return Lww(agreed.version, "", value, deleted)
         work = self._coordinator.write(key, value, deleted=deleted, level=level)
         cell: Cell = await self._guarded(work)
         return cell
@@ -312,6 +352,14 @@ class Commands:
     async def _qreplicas(self, words: list[bytes]) -> Any:
         key = words[0].decode()
         answer: list[Any] = []
+        if self._consensus.on:
+            for node in self._consensus.preferred(self._consensus.range_of(key)):
+                try:
+                    there = await self._consensus.held_at(node, key)
+                except (OSError, TimeoutError):
+                    raise Error(f"TIMEOUT {node} does not answer") from None
+                answer += [node, msgspec.json.encode([there.version, there.value]) if there.version else None]
+            return answer
         for node in self._ring.preference(key, self._coordinator.copies):
             try:
                 found = await self._read_at(node, Read(key))

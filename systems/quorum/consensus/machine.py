@@ -1,0 +1,67 @@
+"""The state machine of a range: registers with versions."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from systems.quorum.consensus.messages import Decide
+from systems.raft.messages import Snapshot
+
+_encode = msgspec.msgpack.Encoder().encode
+_command = msgspec.msgpack.Decoder(Decide).decode
+_state = msgspec.msgpack.Decoder(dict[str, tuple[int, Any]]).decode
+
+
+class Applied(NamedTuple):
+    version: int
+    value: Any
+    swapped: bool
+
+
+class RangeMachine:
+    """`values`: key -> (version, value); a version is the index of the entry that wrote it."""
+
+    def __init__(self, *, check_at_proposal: bool = False) -> None:
+        self.values: dict[str, tuple[int, Any]] = {}
+        self.outcomes: dict[int, Applied] = {}
+        """What the entries did that somebody waits for, by index."""
+        self.awaited: set[int] = set()
+        self.leading = False
+        self._check_at_proposal = check_at_proposal
+
+    def held(self, key: str) -> tuple[int, Any]:
+        return self.values.get(key, (0, None))
+
+    # raft.StateMachine
+
+    def apply(self, index: int, term: int, data: bytes) -> None:
+        if not data:
+            return
+        command = _command(data)
+        version, value = self.held(command.key)
+        # The mistake: what was true when the entry was proposed need not be true any more where it takes its place.
+        holds = self._check_at_proposal or value == command.expected
+        swapped = command.kind == "swap" and holds
+        if command.kind != "swap" or swapped:
+            version, value = index, None if command.kind == "delete" else command.value
+            self.values[command.key] = version, value
+        if index in self.awaited:
+            self.outcomes[index] = Applied(version, value, swapped)
+
+    def snapshot(self) -> bytes:
+        return _encode(self.values)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        self.values = _state(snapshot.data) if snapshot.data else {}
+
+    def elected(self, term: int) -> None:
+        self.leading = True
+
+    def deposed(self) -> None:
+        self.leading = False
+
+
+def encoded(command: Decide) -> bytes:
+    return _encode(command)
