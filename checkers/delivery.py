@@ -23,7 +23,7 @@ from checkers.violations import Violation, answer, quoted
 from harness.checker import CheckContext
 from harness.columns import freeze
 from harness.history import History
-from harness.ops import Operation
+from harness.ops import Operation, Process
 from harness.results import Blame, Result
 
 NS_PER_MS = 1_000_000
@@ -36,6 +36,8 @@ class Processor:
     name: str
     once: bool
     given: dict[tuple[str, Any], list[Operation]] = field(default_factory=dict)
+    unsure: int = 0
+    """Polls of which nobody knows what they were given."""
     offsets: dict[tuple[str, Any], int] = field(default_factory=dict)
     position: dict[str, tuple[int, Operation]] = field(default_factory=dict)
 
@@ -88,9 +90,12 @@ def collect(operations: Iterable[Operation]) -> list[Processor]:
     """Groups by name, then the database."""
     groups: dict[str, Processor] = {}
     database = Processor("the database", once=True)
+    groups_of: dict[Process, Processor] = {}
+    unsure: list[Operation] = []
     for operation in operations:
         completion = operation.completion
-        if completion is None:
+        if completion is None or completion.type == "info":
+            unsure += [operation] if operation.f == "poll" else []
             continue
         group = completion.extra.get("group")
         if operation.f == "poll" and group is not None and completion.type == "ok":
@@ -98,6 +103,7 @@ def collect(operations: Iterable[Operation]) -> list[Processor]:
             for partition, offset, value in completion.value or ():
                 reader.take(str(partition), int(offset), value, operation)
                 reader.reach(str(partition), int(offset) + 1, operation)
+            groups_of[operation.process] = reader
         elif operation.f == "sink" and completion.type == "ok":
             for partition, offset in completion.extra.get("position") or ():
                 database.reach(str(partition), int(offset), operation)
@@ -105,6 +111,10 @@ def collect(operations: Iterable[Operation]) -> list[Processor]:
             database.given, database.offsets = {}, {}
             for partition, offset, value in completion.value or ():
                 database.take(str(partition), int(offset), value, operation)
+    for operation in unsure:
+        own = groups_of.get(operation.process)
+        for reader in [own] if own is not None else groups.values():
+            reader.unsure += 1
     used = [database] if database.position or database.given else []
     return [*(groups[name] for name in sorted(groups)), *used]
 
@@ -130,6 +140,11 @@ def _missing(seen: Observations, processor: Processor) -> tuple[list[Violation],
                 if offset < position and (name, freeze(value)) not in processor.given:
                     found.append(_lost(seen, processor, partition, offset, value, operation, removed=False))
             found += _removed(seen, processor, partition, operation)
+    if found and processor.unsure:
+        return [], (
+            f"{processor.name} was never seen to be given {len(found)} records, but {processor.unsure} of its polls with "
+            "unknown outcome may have had them"
+        )
     return found, doubt
 
 

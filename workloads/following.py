@@ -10,6 +10,7 @@ where the commit failed; the process is then replaced, and its successor repeats
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from workloads.draining import remaining
 from workloads.reading import PROGRAMMING_ERRORS, describe, offsets_shown, read_or_fail, shown
 
 DRAIN_RECORDS = 500
+COMMIT_S = 3.0
+"""What was processed was processed, also where the commit is never answered: the operation must live to say so."""
 
 
 class Follower:
@@ -57,7 +60,8 @@ class Follower:
             return ok(value, **extra)
         reached = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
         try:
-            await consumer.commit(reached)
+            async with asyncio.timeout(COMMIT_S):
+                await consumer.commit(reached)
         except PROGRAMMING_ERRORS:
             raise
         except Exception as error:
