@@ -17,6 +17,8 @@ from harness.clusters.docker.base import BASE_NAME
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.settings import DEFAULT_BASE
 from harness.errors import UserError
+from harness.run_id import LABEL as RUN
+from harness.run_id import new_run_id
 from harness.system import Foreign, System
 
 REPOSITORY = "chaos-node"
@@ -123,14 +125,18 @@ def _python(client: Any, base: Any) -> str:
     if known.is_file():
         return known.read_text()
     with explained(f"ask {base.id} for its Python (the base image must have python3)"):
-        told = client.containers.run(
+        asked = client.containers.create(
             base.id,
             ["python3", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"],
-            remove=True,
             network_mode="none",
-            labels={LABEL: "question"},
+            labels={RUN: new_run_id()},
         )
-    version = str(told.decode().strip())
+        try:
+            asked.start()
+            asked.wait()
+            version = str(asked.logs(stderr=False).decode().strip())
+        finally:
+            asked.remove(force=True)
     if tuple(map(int, version.split("."))) < (3, 11):
         raise UserError(
             f"the base image has Python {version}: chaos needs 3.11 or later (--set docker.base=IMAGE)"
