@@ -10,17 +10,18 @@ import msgspec
 from harness import registry
 from harness.cli import options
 from harness.cli.group import BAD_INPUT, VALID
-from harness.errors import UserError
+from harness.errors import UserError, unknown_name
 from harness.leftovers import LeavesBehind, Leftover, on_this_machine
 
 
 @click.command("doctor")
+@click.option("--on", "backend", metavar="BACKEND", help="Only this backend.")
 @click.option("--clean", is_flag=True, help="Remove what runs left behind whose harness died; nothing else.")
 @click.option("--build-base", is_flag=True, help="Make the base image of backend docker, without a registry.")
 @options.as_json
 @options.debug
-def command(clean: bool, build_base: bool, as_json: bool) -> int:
-    """Check what each backend needs. Exit code 2 when no backend can run.
+def command(backend: str | None, clean: bool, build_base: bool, as_json: bool) -> int:
+    """Check what each backend needs. Exit code 2 when none, or the one asked for, can run.
 
     A run whose harness was killed may leave containers, networks, volumes, processes, firewall rules and network
     namespaces. All of them carry the run's name; --clean removes those of runs that are over.
@@ -29,7 +30,12 @@ def command(clean: bool, build_base: bool, as_json: bool) -> int:
         return _clean(as_json)
     if build_base:
         return _build_base(as_json)
-    found = {name: _requirements(name) for name in registry.names("backends")}
+    names = registry.names("backends")
+    if backend is not None:
+        if backend not in names:
+            raise unknown_name("backend", backend, names)
+        names = (backend,)
+    found = {name: _requirements(name) for name in names}
     usable = [name for name, rows in found.items() if all(met for _, met, _ in rows)]
     if as_json:
         click.echo(

@@ -13,13 +13,15 @@ from harness.cluster import Scenario
 from harness.clusters.client_tasks import ClientLoop
 from harness.clusters.docker.cluster import CAPABILITIES, DockerCluster
 from harness.clusters.docker.engine import connect
-from harness.clusters.docker.image import node_image
+from harness.clusters.docker.image import base_at_hand, node_image
 from harness.clusters.docker.leftovers import found
 from harness.errors import UserError
 from harness.leftovers import Leftover
 from harness.topology import Topology
 
 T = TypeVar("T")
+
+ENGINE = "a Docker engine on this machine"
 
 
 class DockerBackend:
@@ -30,9 +32,9 @@ class DockerBackend:
         try:
             client = connect()
         except UserError as error:
-            return [("a Docker engine on this machine", False, str(error))]
-        client.close()
-        return [("a Docker engine on this machine", True, "")]
+            return [(ENGINE, False, str(error))]
+        with contextlib.closing(client):
+            return [(ENGINE, True, ""), base_at_hand(client)]
 
     def leftovers(self) -> list[Leftover]:
         try:

@@ -106,6 +106,22 @@ def _base(client: Any, name: str) -> Any:
         ) from None
 
 
+def base_at_hand(client: Any, name: str = DEFAULT_BASE) -> tuple[str, bool, str]:
+    """Whether the base image is here or can be pulled, as a line of `chaos doctor`."""
+    import docker
+    import requests
+
+    what = f"the base image {name}"
+    for local in (name, BASE_NAME):
+        if _local(client, local) is not None:
+            return (what if local == name else f"{what}, or {BASE_NAME} in its place", True, "")
+    try:
+        client.images.get_registry_data(name)
+    except (docker.errors.DockerException, requests.exceptions.RequestException):
+        return (what, False, "it is not here and no registry has it: chaos doctor --build-base makes another")
+    return (f"{what}, from its registry", True, "")
+
+
 def _local(client: Any, name: str) -> Any | None:
     import docker
 
