@@ -16,6 +16,7 @@ from reports.faults import Band, bands
 from reports.folder import Run
 from reports.lanes import Lane, lanes
 from reports.operations import OUTCOMES, Columns, as_json, columns, shorten
+from reports.skew import Skew, skew
 from reports.witness import Group as Family
 from reports.witness import evidence, groups
 
@@ -81,6 +82,7 @@ class Page(msgspec.Struct, frozen=True):
     changed: list[Named]
     defaults: list[Named]
     faults: list[Band]
+    skew: Skew | None
     data: Data
 
 
@@ -123,6 +125,7 @@ def page(run: Run) -> Page:
         changed=changed,
         defaults=defaults,
         faults=shown,
+        skew=skew(_results(result)),
         data=Data(
             end=end,
             ops=columns(operations),
