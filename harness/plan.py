@@ -15,6 +15,7 @@ import msgspec
 
 from harness import registry, timeouts
 from harness.clusters.docker.settings import SETTINGS as docker_settings
+from harness.clusters.ssh.settings import SETTINGS as ssh_settings
 from harness.errors import UserError, unknown_name
 from harness.faults import check_schedule
 from harness.nemesis import Nemesis
@@ -57,6 +58,7 @@ def declared_settings(system: System, workload: Workload) -> tuple[Setting, ...]
 
         declared += SETTINGS
     declared += docker_settings
+    declared += ssh_settings
     return tuple({s.name: s for s in reversed(declared)}.values())
 
 

@@ -1,0 +1,289 @@
+"""The program on a node's host that does what the harness asks: `python3 -m harness.clusters.ssh.agent FOLDER RUN`.
+
+Requests are JSON lines on standard input, `{"id": 1, "verb": "cut", …}`; answers are lines of the same `id` with
+`result` or `error`; lines with `event` carry what the node said of itself. When the input ends, or nothing is heard
+for a while, the harness is gone: everything is undone, and the node ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.clusters.firewall import Firewall, FirewallError
+from harness.clusters.process_tree import kernel_state, signal_tree
+from harness.run_id import VARIABLE
+
+PROBE_PORT = 61061
+PROBE_COPIES = 3
+"""Of a probe: one lost datagram is no cut link."""
+DIAL_S = 2.0
+POLL_S = 0.05
+SILENCE_S = 20.0
+"""The harness asks for something every few seconds."""
+TERMINATE_S = 3.0
+SUDO = ("sudo", "-n")
+
+
+class Refused(Exception):
+    """A request that could not be carried out; its text goes back."""
+
+
+class Agent:
+    def __init__(self, folder: Path, run: str, *, sudo: bool) -> None:
+        self._folder = folder
+        self._run = run
+        self._firewall = Firewall(run, root=SUDO if sudo and os.geteuid() != 0 else ())
+        self._probes: dict[str, None] = {}
+        self._node: subprocess.Popen[bytes] | None = None
+        self._read = 0
+        self._told_end = True
+        self.heard_at = time.monotonic()
+
+    @property
+    def _events(self) -> Path:
+        return self._folder / "events.jsonl"
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "node.log"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self._folder / "node.pid"
+
+    async def on_hello(self, address: str, ports: list[int], faults: bool) -> dict[str, Any]:
+        """`monotonic_ns` is this kernel's clock: the node stamps its events with it."""
+        for port in ports:
+            with socket.socket() as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    one.bind((address, port))
+                except OSError as error:
+                    raise Refused(f"port {port} cannot be had: {error.strerror}") from None
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(lambda: _Probes(self._probes), local_addr=(address, PROBE_PORT))
+        firewall = ""
+        try:
+            self._firewall.open()
+        except FirewallError as error:
+            firewall = str(error)
+        return {"monotonic_ns": time.monotonic_ns(), "firewall": firewall}
+
+    async def on_still_there(self) -> None:
+        """Nothing but a sign of life."""
+
+    async def on_start(self, command: list[str], environment: dict[str, str], file: str) -> int:
+        (self._folder / "environment.json").write_text(file)
+        self._node = self._launch(command, environment)
+        self._pid_file.write_text(f"{self._node.pid}\n")
+        self._told_end = False
+        return self._node.pid
+
+    def _launch(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **environment, VARIABLE: self._run},
+            )
+
+    async def on_listens(self, host: str, port: int, limit_s: float) -> bool:
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline and self._node is not None and self._node.poll() is None:
+            try:
+                async with asyncio.timeout(DIAL_S):
+                    _, writer = await asyncio.open_connection(host, port)
+            except OSError:
+                await asyncio.sleep(POLL_S)
+                continue
+            writer.close()
+            return True
+        return False
+
+    async def on_kill(self) -> int:
+        """SIGKILL, also of a stopped one; the exit code."""
+        node = self._running()
+        self._told_end = True
+        signal_tree(node.pid, signal.SIGKILL)
+        code = await asyncio.to_thread(node.wait)
+        self._pid_file.unlink(missing_ok=True)
+        return code
+
+    async def on_pause(self, paused: bool) -> bool | None:
+        """Whether the kernel says that it is stopped."""
+        node = self._running()
+        signal_tree(node.pid, signal.SIGSTOP if paused else signal.SIGCONT)
+        state = None
+        for _ in range(20):
+            state = kernel_state(node.pid)
+            if state is None or (state == "T") is paused:
+                break
+            await asyncio.sleep(0.01)
+        return None if state is None else state == "T"
+
+    async def on_end(self) -> None:
+        """Politely first."""
+        self._told_end = True
+        node = self._node
+        if node is None or node.poll() is not None:
+            return
+        signal_tree(node.pid, signal.SIGCONT)
+        node.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(node.wait, TERMINATE_S)
+        self.kill_now()
+
+    async def on_wipe(self) -> int:
+        """How many files are left."""
+        data = self._folder / "data"
+        shutil.rmtree(data, ignore_errors=True)
+        return sum(1 for _ in data.rglob("*")) if data.exists() else 0
+
+    async def on_cut(self, source: str, how: str) -> None:
+        self._firewall.cut(source, how)
+
+    async def on_heal(self, source: str) -> None:
+        self._firewall.heal(source)
+
+    async def on_probe(self, target: str, nonce: str) -> None:
+        """Sends datagrams that the other end's agent will remember."""
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, remote_addr=(target, PROBE_PORT)
+        )
+        for _ in range(PROBE_COPIES):
+            transport.sendto(nonce.encode())
+        transport.close()
+
+    async def on_seen(self, nonce: str) -> bool:
+        return nonce in self._probes
+
+    async def on_write(self, name: str, text: str) -> None:
+        """A small file in the node's folder, whole or not at all."""
+        scratch = self._folder / f"{name}.new"
+        scratch.write_text(text)
+        scratch.replace(self._folder / name)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._node is None or self._node.poll() is not None:
+            raise Refused("the node does not run")
+        return self._node
+
+    def kill_now(self) -> None:
+        if self._node is not None and self._node.poll() is None:
+            signal_tree(self._node.pid, signal.SIGKILL)
+            self._node.wait()
+        self._pid_file.unlink(missing_ok=True)
+
+    def undo(self) -> None:
+        """However it ends."""
+        try:
+            self._firewall.heal_all()
+        finally:
+            self.kill_now()
+
+    def news(self) -> list[dict[str, Any]]:
+        """What the node has told since the last call, and that it ended, if nobody asked for that."""
+        # Asked before the file is read, so that its last words are not missed.
+        code = self._node.poll() if self._node is not None else None
+        lines: list[bytes] = []
+        if self._events.exists():
+            with self._events.open("rb") as file:
+                file.seek(self._read)
+                lines = [line for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
+        self._read += sum(len(line) for line in lines)
+        news: list[dict[str, Any]] = [{"event": line.decode()} for line in lines]
+        if code is not None and not self._told_end:
+            self._told_end = True
+            news.append({"ended": code, "said": self.last_lines(1)})
+        return news
+
+    async def on_last_lines(self, count: int) -> list[str]:
+        return self.last_lines(count).splitlines()
+
+    def last_lines(self, count: int) -> str:
+        if not self._log.exists():
+            return ""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-count:])
+
+
+class _Probes(asyncio.DatagramProtocol):
+    def __init__(self, seen: dict[str, None]) -> None:
+        self._seen = seen
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self._seen[data.decode(errors="replace")] = None
+
+
+async def _serve(agent: Agent) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, asyncio.current_task().cancel)  # type: ignore[union-attr]
+    reader = asyncio.StreamReader(limit=2**24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    telling = asyncio.ensure_future(_tell_news(agent))
+    under_way: dict[asyncio.Task[None], None] = {}
+    try:
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                line = await reader.readline()
+            if not line:
+                return
+            agent.heard_at = time.monotonic()
+            task = loop.create_task(_answer(agent, json.loads(line)))
+            under_way[task] = None
+            task.add_done_callback(lambda t: under_way.pop(t, None))
+    finally:
+        telling.cancel()
+
+
+async def _tell_news(agent: Agent) -> None:
+    while True:
+        await asyncio.sleep(POLL_S)
+        for each in agent.news():
+            _say(each)
+
+
+async def _answer(agent: Agent, request: dict[str, Any]) -> None:
+    number, verb = request.pop("id"), request.pop("verb")
+    answer: dict[str, Any] = {"id": number}
+    try:
+        answer["result"] = await getattr(agent, f"on_{verb}")(**request)
+    except (Refused, FirewallError, OSError) as error:
+        answer["error"] = str(error)
+    _say(answer)
+
+
+def _say(told: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+
+
+def main(folder: str, run: str, sudo: str) -> None:
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    agent = Agent(place, run, sudo=sudo == "sudo")
+    try:
+        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+            asyncio.run(_serve(agent))
+    finally:
+        agent.undo()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,323 @@
+"""The cluster of hosts and what can be broken in it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from harness.cluster import Evidence, How
+from harness.clusters.client_tasks import TaskHost
+from harness.clusters.ssh.host import AgentError, SshNode
+from harness.clusters.ssh.install import Program
+from harness.clusters.ssh.inventory import Host
+from harness.errors import UserError
+from harness.node import Address, NodeEvent
+from harness.process import NodeFile, Port
+from harness.run_id import new_run_id
+from harness.system import System
+from harness.topology import Topology
+
+CAPABILITIES = frozenset({"kill", "pause", "partition", "wipe", "join", "leave", "replace"})
+LAST_LOG_LINES = 8
+KILLED = -9
+PROBE_S = 0.03
+"""A datagram that has not arrived by then does not pass."""
+ARRIVAL_S = 2.0
+
+
+class SshCluster:
+    """`harness.cluster.Cluster`. `run` is the name that everything of it on the hosts carries."""
+
+    def __init__(
+        self,
+        hosts: Sequence[Host],
+        system: System,
+        topology: Topology,
+        config: dict[str, Any],
+        bugs: frozenset[str],
+        seed: int,
+        folder: Path,
+    ) -> None:
+        self.topology = topology
+        self.capabilities = CAPABILITIES
+        self.run = new_run_id()
+        self._inventory = hosts
+        self._system = system
+        self._config = config
+        self._bugs = bugs
+        self._seed = seed
+        self._folder = folder
+        self._start_ns = time.monotonic_ns()
+        self._nodes: dict[str, SshNode] = {}
+        self._members = [node.name for node in topology.founders]
+        self._hosts: dict[str, TaskHost] = {}
+        self._events: list[NodeEvent] = []
+        self._callbacks: list[Callable[[NodeEvent], None]] = []
+        self._nonces = itertools.count()
+
+    @property
+    def events(self) -> Sequence[NodeEvent]:
+        return self._events
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.topology.nodes if node.name in self._members)
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() - self._start_ns
+
+    async def start(self) -> None:
+        """Returns when every node listens. Raises `UserError`, with its last log lines for a node that does not."""
+        wanted = len(self.topology.nodes)
+        if len(self._inventory) < wanted:
+            raise UserError(
+                f"the inventory has {len(self._inventory)} hosts, and this cluster needs {wanted}: one node runs on "
+                "each host, so that a host's firewall can tell nodes apart"
+            )
+        timeout_s = int(self._config["ssh.connect.timeout.ms"]) / 1000
+        self._nodes = {
+            info.name: SshNode(
+                host, info, run=self.run, timeout_s=timeout_s, log=self._folder / f"{info.name}.log"
+            )
+            for host, info in zip(self._inventory, self.topology.nodes, strict=False)
+        }
+        try:
+            await self._bring_up()
+        except BaseException:
+            # Whoever could not start it does not stop it either.
+            await self._close()
+            raise
+
+    async def _bring_up(self) -> None:
+        program = Program(self._system)
+        await _all(node.open(self._system, program, self._heard) for node in self._nodes.values())
+        await _all(self._start_node(name, founder=True) for name in self.members)
+        for name in self.members:
+            if not await self._listens(name):
+                node = self._nodes[name]
+                raise UserError(
+                    f"node {name} on host {node.host.address} did not start ({self._state(node)}); the end of "
+                    f"{node.log}:\n{await node.last_lines(LAST_LOG_LINES)}"
+                )
+
+    @property
+    def _ready_s(self) -> float:
+        return int(self._config["ready.timeout.ms"]) / 1000
+
+    async def _start_node(self, name: str, *, founder: bool | None = None) -> None:
+        node = self._nodes[name]
+        if founder is not None:
+            node.founder = founder
+        main = self._port(node, "")
+        file = NodeFile(
+            name=name,
+            topology=self.topology,
+            config=self._config,
+            bugs=tuple(sorted(self._bugs)),
+            incarnation=node.incarnation + 1,
+            listen=main.listen,
+            advertised=main.advertised,
+            peers=main.peers,
+            ports={use: self._port(node, use) for use in node.info.ports},
+            data=f"{node.folder}/data",
+            events=f"{node.folder}/events.jsonl",
+            start_ns=self._start_ns + node.monotonic_ahead_ns,
+            seed=self._seed,
+            founder=node.founder,
+        )
+        command = [
+            node.host.python,
+            *self._system.command(),
+            "--environment",
+            f"{node.folder}/environment.json",
+        ]
+        await node.ask(
+            "start",
+            command=command,
+            environment={"PYTHONPATH": node.python_path},
+            file=msgspec.json.encode(file).decode(),
+        )
+        node.ended = None
+        node.incarnation += 1
+
+    def _port(self, node: SshNode, use: str) -> Port:
+        def of(each: SshNode) -> tuple[str, int]:
+            return (each.host.address, each.info.ports[use] if use else each.info.port)
+
+        others = [each for each in self._nodes.values() if not use or use in each.info.ports]
+        return Port(of(node), of(node), {each.name: of(each) for each in others})
+
+    async def _listens(self, name: str) -> bool:
+        node = self._nodes[name]
+        limit_s = self._ready_s
+        return bool(await node.ask("listens", host=node.host.address, port=node.info.port, limit_s=limit_s))
+
+    @staticmethod
+    def _state(node: SshNode) -> str:
+        return node.ended or "it runs but does not listen"
+
+    async def stop(self) -> None:
+        """Politely first. Nothing of the run is left on a host."""
+        for host in self._hosts.values():
+            await host.kill()
+        await self._close()
+
+    async def _close(self) -> None:
+        await _all(node.close() for node in self._nodes.values())
+
+    def close_now(self) -> None:
+        """However the run ends."""
+        for node in self._nodes.values():
+            node.close_now()
+
+    def running(self, node: str) -> bool:
+        return node in self._nodes and self._nodes[node].running
+
+    def client_host(self, name: str) -> TaskHost:
+        return self._hosts.setdefault(name, TaskHost(name))
+
+    def address(self, node: str, *, client: str) -> Address:
+        there = self._nodes[node]
+        return Address(there.host.address, there.info.port)
+
+    def on_event(self, callback: Callable[[NodeEvent], None]) -> None:
+        self._callbacks.append(callback)
+
+    def _heard(self, node: SshNode, told: dict[str, Any]) -> None:
+        if "event" in told:
+            self._tell(msgspec.json.decode(told["event"], type=NodeEvent))
+        elif "ended" in told:
+            error = f"exit code {told['ended']}: {told['said'].strip()}"
+            self._tell(NodeEvent(self.now_ns(), node.name, "exited", {"error": error}))
+
+    def _tell(self, event: NodeEvent) -> None:
+        self._events.append(event)
+        for callback in self._callbacks:
+            callback(event)
+
+    async def kill(self, node: str) -> Evidence:
+        code = await self._nodes[node].ask("kill")
+        self._nodes[node].ended = f"exit code {code}"
+        return Evidence(code == KILLED, f"{node} ended with {code}")
+
+    async def restart(self, node: str) -> Evidence:
+        await self._start_node(node)
+        if await self._listens(node):
+            return Evidence(True, f"{node} listens")
+        return Evidence(False, f"{node} does not listen ({self._state(self._nodes[node])})")
+
+    async def pause(self, node: str) -> Evidence:
+        stopped = await self._nodes[node].ask("pause", paused=True)
+        return Evidence(stopped, f"{node} is {'stopped' if stopped else 'not stopped'}")
+
+    async def resume(self, node: str) -> Evidence:
+        stopped = await self._nodes[node].ask("pause", paused=False)
+        return Evidence(
+            None if stopped is None else not stopped, f"{node} is {'stopped' if stopped else 'not stopped'}"
+        )
+
+    async def wipe(self, node: str) -> Evidence:
+        left = await self._nodes[node].ask("wipe")
+        return Evidence(left == 0, f"{left} files left on the disk of {node}")
+
+    async def launch(self, node: str) -> Evidence:
+        wiped = await self.wipe(node)
+        await self._start_node(node, founder=False)
+        self._members.append(node)
+        listens = await self._listens(node)
+        return Evidence(
+            wiped.verified is True and listens, f"{node} listens" if listens else f"{node} does not listen"
+        )
+
+    async def retire(self, node: str) -> Evidence:
+        self._members.remove(node)
+        if self.running(node):
+            await self.kill(node)
+        return await self.wipe(node)
+
+    async def cut(self, source: str, target: str, *, how: How) -> Evidence:
+        near, far = self._nodes[target], self._nodes[source]
+        await near.ask("cut", source=far.host.address, how=how)
+        nonce = await self._send_probe(far, near)
+        await asyncio.sleep(PROBE_S)
+        passed = await near.ask("seen", nonce=nonce)
+        return Evidence(
+            not passed, f"packets from {source} to {target} " + ("pass" if passed else "are lost")
+        )
+
+    async def heal(self, source: str, target: str) -> Evidence:
+        near, far = self._nodes[target], self._nodes[source]
+        await near.ask("heal", source=far.host.address)
+        deadline = time.monotonic() + ARRIVAL_S
+        while time.monotonic() < deadline:
+            nonce = await self._send_probe(far, near)
+            await asyncio.sleep(PROBE_S / 10)
+            if await near.ask("seen", nonce=nonce):
+                return Evidence(True, f"packets from {source} to {target} pass")
+        return Evidence(False, f"packets from {source} to {target} are still lost")
+
+    async def _send_probe(self, source: SshNode, target: SshNode) -> str:
+        nonce = f"{source.name}-{next(self._nonces)}"
+        await source.ask("probe", target=target.host.address, nonce=nonce)
+        return nonce
+
+    async def power_fail(self, node: str, *, torn: bool = False) -> Evidence:
+        _not_here("power")
+
+    async def fill_disk(self, node: str, *, full: bool) -> Evidence:
+        _not_here("disk-full")
+
+    async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+        _not_here("slow-disk")
+
+    async def limit_cpu(self, node: str, *, cores: float | None) -> Evidence:
+        _not_here("cpu")
+
+    async def limit_memory(self, node: str, *, more_mb: float | None) -> Evidence:
+        _not_here("memory")
+
+    async def degrade(
+        self,
+        source: str,
+        target: str,
+        *,
+        latency_ms: float,
+        jitter_ms: float,
+        loss: float = 0.0,
+        bandwidth_kbps: float = 0.0,
+        datagram_loss: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+    ) -> Evidence:
+        _not_here("slow")
+
+    async def delay_messages(
+        self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
+    ) -> Evidence:
+        _not_here("message-kinds")
+
+    async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
+        _not_here("clock")
+
+    def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
+        _not_here("crash-at")
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Side by side; the first error, once all have come to an end."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, AgentError):
+            raise UserError(str(result))
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _not_here(kind: str) -> NoReturn:
+    raise UserError(f"backend 'ssh' cannot do {kind} (it can do {', '.join(sorted(CAPABILITIES))})")
