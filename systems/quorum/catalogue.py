@@ -284,4 +284,26 @@ CATALOGUE: tuple[Entry, ...] = (
         nodes=NODES,
         remedy="forgotten once every replica is known to have it",
     ),
+    Entry(
+        name="cas-checked-at-proposal",
+        mechanism="the leader checks the condition when it proposes; another entry takes its place before",
+        source="Ongaro's thesis, 6.3: commands are deterministic, conditions belong to the state machine",
+        expect=("nonlinearizable", "lost-update"),
+        workload="register",
+        settings={"conflict": "raft"},
+        nodes=NODES,
+        remedy="the condition is checked where the log applies it",
+    ),
+    Entry(
+        name="raft-read-without-quorum",
+        mechanism="a leader that a partition has deposed answers reads from its own state",
+        source="aphyr.com/posts/316-call-me-maybe-etcd-and-consul; Ongaro's thesis, 6.4",
+        expect=WRONG,
+        workload="register",
+        nemesis="partition",
+        # Others elect while the old leader still believes in itself, and clients do not hang at it meanwhile.
+        settings={"conflict": "raft", "consensus.election.timeout.ms": 2000, "coordinator.timeout.ms": 200},
+        nodes=3,
+        remedy="a majority confirms the leader after the read arrived (ReadIndex)",
+    ),
 )

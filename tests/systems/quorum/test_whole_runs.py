@@ -42,6 +42,24 @@ def test_no_power_loss_takes_what_was_acknowledged() -> None:
     assert result.verdict is Verdict.VALID, result.reason or [a.summary for a in result.anomalies]
 
 
+@pytest.mark.parametrize(
+    ("workload", "nemesis"),
+    [
+        ("register", "partition+kill"),
+        ("set-rmw", "partition+clock"),
+        ("write-once", "power-all"),
+        ("register", "wipe"),
+    ],
+)
+def test_consensus_is_silent_and_compares(workload: str, nemesis: str) -> None:
+    result = run(workload, nemesis, profile="raft", seconds=20)
+    assert result.verdict is Verdict.VALID, result.reason or [a.summary for a in result.anomalies]
+
+
+def test_a_voter_that_lost_its_disk_is_another_voter() -> None:
+    assert run("register", "wipe", profile="raft", seconds=20).situations["voters-changed"]
+
+
 WRONG = [
     ("set-rmw", "none", {}, (), "lost-update"),
     ("counter", "none", {"counter.style": "rmw"}, (), "counter-under"),
@@ -51,6 +69,9 @@ WRONG = [
     ("siblings", "none", {}, ("sibling-explosion",), "sibling-explosion"),
     ("siblings", "none", {}, ("put-without-context-overwrites",), "sibling-lost"),
     ("counter", "none", {}, ("pn-actor-shared",), "counter-under"),
+    ("register", "none", {"conflict": "raft"}, ("cas-checked-at-proposal",), "nonlinearizable"),
+    ("set-rmw", "none", {"conflict": "raft"}, ("cas-checked-at-proposal",), "lost-update"),
+    ("set-rmw", "none", {"conflict": "raft", "set.update": "blind"}, (), "lost-update"),
 ]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from systems.raft.core import NOBODY, Persistent, RaftConfig, RaftCore
 from systems.raft.log import RaftLog
 from systems.raft.messages import AppendReply, AppendRequest, Entry, VoteReply, VoteRequest
+from systems.raft.voters import ChangeRefused
 from tests.systems.raft.world import InvariantBroken, World
 
 
@@ -47,6 +48,47 @@ def test_safe_under_constant_crashes(seed: int) -> None:
 @given(st.integers(0, 2**32), st.sampled_from([3, 4, 5]))
 def test_safe_for_any_seed(seed: int, size: int) -> None:
     disturbed(size, seed, 2000)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_safe_while_voters_come_and_go(seed: int) -> None:
+    world = World(5, random.Random(seed), unrest=0.01, voters=3)
+    world.run_calmly(60)
+    for _ in range(8000):
+        world.step()
+    assert world.changes
+    world.heal()
+    world.run_calmly(300)
+    index = world.propose()
+    assert index is not None, "no leader after the heal"
+    world.run_calmly(20)
+    assert index in world.committed
+
+
+def test_one_voter_at_a_time_and_only_after_an_entry_of_the_term() -> None:
+    world = World(4, random.Random(0), voters=3)
+    world.run_calmly(60)
+    core = next(n.core for n in world.nodes.values() if n.core is not None and n.core.is_leader)
+    present = core.voters.current
+    with pytest.raises(ChangeRefused, match="one voter"):
+        core.change_voters(present[:1], world.now_ms)
+    core.change_voters((*present, 4), world.now_ms)
+    with pytest.raises(ChangeRefused, match="not committed"):
+        core.change_voters(present, world.now_ms)
+
+
+def test_a_leader_that_is_removed_steps_down_once_that_is_committed() -> None:
+    world = World(3, random.Random(1), voters=None)
+    world.run_calmly(60)
+    leader = world.newest_leader()
+    core = world.nodes[leader].core
+    assert core is not None and core.is_leader
+    core.change_voters(tuple(v for v in world.ids if v != leader), world.now_ms)
+    world.collect(leader)
+    world.run_calmly(200)
+    assert not core.is_leader
+    assert world.newest_leader() != leader
+    assert world.propose() is not None
 
 
 def test_a_vote_that_is_not_persisted_breaks_election_safety() -> None:

@@ -19,6 +19,7 @@ from systems.raft.core import (
 )
 from systems.raft.log import RaftLog
 from systems.raft.messages import Entry, PeerReply, PeerRequest, Snapshot
+from systems.raft.voters import ChangeRefused
 
 
 class InvariantBroken(AssertionError):
@@ -57,14 +58,22 @@ class Node:
 
 class World:
     def __init__(
-        self, size: int, rng: random.Random, bugs: frozenset[str] = frozenset(), unrest: float = 0.01
+        self,
+        size: int,
+        rng: random.Random,
+        bugs: frozenset[str] = frozenset(),
+        unrest: float = 0.01,
+        voters: int | None = None,
     ) -> None:
-        """`unrest` is the share of steps that crash, restart or cut something."""
+        """`unrest` is the share of steps that crash, restart or cut something. The first `voters` nodes vote in the
+        beginning (all of them where it is None); with fewer than all, `step` changes who votes too."""
         self.rng = rng
         self.unrest = unrest
         self.bugs = bugs
         self.now_ms = 0.0
         self.ids = tuple(range(1, size + 1))
+        self.founders = self.ids[: voters or size]
+        self.changes = 0
         self.nodes = {i: Node() for i in self.ids}
         self.packets: list[Packet] = []
         self.blocked: set[tuple[int, int]] = set()
@@ -82,7 +91,7 @@ class World:
         log = RaftLog(node.log.snapshot, node.log.after(node.log.snapshot.index, 1 << 30))
         term = max(node.vote.term, log.last_term)
         vote = node.vote.voted_for if node.vote.term == term else NOBODY
-        config = RaftConfig(id=i, voters=self.ids, entries_per_append=3, bugs=self.bugs)
+        config = RaftConfig(id=i, voters=self.founders, entries_per_append=3, bugs=self.bugs)
         node.core = RaftCore(
             config, Persistent(term, vote, log), self.rng, self.now_ms, lambda t: f"open {t} by {i}".encode()
         )
@@ -114,7 +123,10 @@ class World:
         elif kind < 0.92:
             self.pass_time(self.rng.expovariate(1 / 40))
         elif kind < 0.98:
-            self.propose()
+            if len(self.founders) < len(self.ids) and self.rng.random() < 0.6:
+                self.change_voters()
+            else:
+                self.propose()
         else:
             self.compact(self.rng.choice(self.ids))
         self.check()
@@ -172,12 +184,38 @@ class World:
         self.collect(i)
         return index
 
+    def change_voters(self) -> None:
+        leaders = [i for i in self.ids if (c := self.nodes[i].core) is not None and c.is_leader]
+        if not leaders:
+            return
+        i = self.rng.choice(leaders)
+        core = self.nodes[i].core
+        assert core is not None
+        present = core.voters.current
+        other = self.rng.choice(self.ids)
+        if other in present:
+            wanted = tuple(v for v in present if v != other)
+        elif core.caught_up(other):
+            wanted = (*present, other)
+        else:
+            core.learn((other,), self.now_ms)
+            return
+        if len(wanted) < 2:
+            return
+        try:
+            core.change_voters(wanted, self.now_ms)
+        except ChangeRefused:
+            return
+        self.changes += 1
+        self.collect(i)
+
     def compact(self, i: int) -> None:
         node = self.nodes[i]
         if node.core is not None and node.applied > node.core.log.snapshot.index + 5:
             term = node.core.log.term_at(node.applied)
             assert term is not None
-            node.core.compact(Snapshot(node.applied, term, str(node.applied).encode()))
+            voters = node.core.voters.at(node.applied)
+            node.core.compact(Snapshot(node.applied, term, str(node.applied).encode(), voters))
             self.collect(i)
 
     def deliver(self) -> None:
