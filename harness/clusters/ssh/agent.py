@@ -114,6 +114,10 @@ class Agent:
             return True
         return False
 
+    async def on_state(self) -> str:
+        code = None if self._node is None else self._node.poll()
+        return "it runs but does not listen" if code is None else f"exit code {code}"
+
     async def on_kill(self) -> int:
         """SIGKILL, also of a stopped one; the exit code."""
         node = self._running()

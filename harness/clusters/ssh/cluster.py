@@ -102,7 +102,7 @@ class SshCluster:
             if not await self._listens(name):
                 node = self._nodes[name]
                 raise UserError(
-                    f"node {name} on host {node.host.address} did not start ({self._state(node)}); the end of "
+                    f"node {name} on host {node.host.address} did not start ({await node.ask('state')}); the end of "
                     f"{node.log}:\n{await node.last_lines(LAST_LOG_LINES)}"
                 )
 
@@ -158,10 +158,6 @@ class SshCluster:
         limit_s = self._ready_s
         return bool(await node.ask("listens", host=node.host.address, port=node.info.port, limit_s=limit_s))
 
-    @staticmethod
-    def _state(node: SshNode) -> str:
-        return node.ended or "it runs but does not listen"
-
     async def stop(self) -> None:
         """Politely first. Nothing of the run is left on a host."""
         for host in self._hosts.values():
@@ -210,7 +206,7 @@ class SshCluster:
         await self._start_node(node)
         if await self._listens(node):
             return Evidence(True, f"{node} listens")
-        return Evidence(False, f"{node} does not listen ({self._state(self._nodes[node])})")
+        return Evidence(False, f"{node} does not listen ({await self._nodes[node].ask('state')})")
 
     async def pause(self, node: str) -> Evidence:
         stopped = await self._nodes[node].ask("pause", paused=True)

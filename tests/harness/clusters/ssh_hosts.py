@@ -17,7 +17,6 @@ from pathlib import Path
 
 from harness.run_id import VARIABLE, new_run_id, token
 
-NETWORK = "10.231.77"
 SSHD = "/usr/sbin/sshd"
 NEEDED = {SSHD: "openssh-server", "ip": "iproute2", "iptables": "iptables", "ssh-keygen": "openssh-client"}
 
@@ -35,18 +34,20 @@ class Hosts:
 
     def __init__(self, count: int, folder: Path) -> None:
         self.folder = folder
-        self.addresses = [f"{NETWORK}.{11 + number}" for number in range(count)]
         self.known_hosts = folder / "known_hosts"
         self.key = folder / "user-key"
         self.inventory = folder / "hosts.toml"
         self._run = new_run_id()
         self._bridge = f"ch{token(self._run)}"
+        # Two sets of hosts at once hardly ever draw the same.
+        self.network = f"10.231.{int(token(self._run), 16) % 250 + 1}"
+        self.addresses = [f"{self.network}.{11 + number}" for number in range(count)]
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def make(self) -> None:
         _keygen(self.key)
         _run("ip", "link", "add", self._bridge, "type", "bridge")
-        _run("ip", "address", "add", f"{NETWORK}.1/24", "dev", self._bridge)
+        _run("ip", "address", "add", f"{self.network}.1/24", "dev", self._bridge)
         _run("ip", "link", "set", self._bridge, "up")
         # A Docker engine on this machine has everything dropped that is forwarded, on bridges too.
         _run("iptables", "-w", "-I", *self._forwarding())
