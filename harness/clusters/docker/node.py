@@ -17,6 +17,7 @@ from harness.clusters.docker.attached import Attached, attach
 from harness.clusters.docker.engine import explained
 from harness.errors import UserError
 from harness.process import NodeFile
+from harness.run_id import LABEL, VARIABLE
 from harness.topology import NodeInfo
 
 MOUNT = "/chaos/node"
@@ -65,6 +66,7 @@ class DockerNode:
         self._prefix = prefix
         self._network = network
         self._labels = {**labels, "chaos.node": info.name}
+        self._environment = {VARIABLE: labels[LABEL]}
         self._folder = folder
         self._sandbox: Any = None
         self._container: Any = None
@@ -132,6 +134,7 @@ class DockerNode:
                 ports={f"{port}/tcp": (PUBLISHED, None) for port in self.ports.values()},
                 volumes={volume.name: {"bind": DISK, "mode": "rw"}},
                 labels=self._labels,
+                environment=self._environment,
                 user="0:0",
                 cap_drop=["ALL"],
                 cap_add=["NET_ADMIN", "DAC_OVERRIDE", "FOWNER"],
@@ -156,7 +159,7 @@ class DockerNode:
                     str(self.place): {"bind": MOUNT, "mode": "rw"},
                 },
                 labels=self._labels,
-                environment={"CHAOS_RUN": self._labels["chaos.run"]},
+                environment=self._environment,
                 user=f"{os.getuid()}:{os.getgid()}",
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],

@@ -12,37 +12,31 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from harness.clusters.firewall import Firewall, FirewallError
+from harness.run_id import VARIABLE
+
 DISK = Path("/chaos/disk")
 DATA = DISK / "data"
 BALLAST = DISK / "ballast"
 INTERFACE = "eth0"
-CHAIN = "CHAOS"
 PROBE_PORT = 61061
 PROBE_COPIES = 3
 """Of a probe: one lost datagram is no cut link."""
 DIAL_S = 2.0
 
 
-class Refused(Exception):
-    """A request that could not be carried out; its text goes back."""
-
-
 class Sandbox:
     def __init__(self) -> None:
-        self._rules: dict[str, list[list[str]]] = {}
+        self._firewall = Firewall(os.environ[VARIABLE])
         self._probes: dict[str, None] = {}
-        self._iptables = ""
 
     async def open(self) -> None:
-        self._iptables = _working_iptables()
-        self._firewall("-N", CHAIN)
-        self._firewall("-A", "INPUT", "-j", CHAIN)
+        self._firewall.open()
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: _Probes(self._probes), local_addr=("0.0.0.0", PROBE_PORT))
 
@@ -63,18 +57,10 @@ class Sandbox:
         return True
 
     async def on_cut(self, source: str, how: str) -> None:
-        """Nothing from that address comes in any more. What was in force for it before goes."""
-        before = self._rules.pop(source, [])
-        rules = [["-s", source, "-j", "DROP"]]
-        if how == "reject":
-            rules.insert(0, ["-s", source, "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"])
-        for rule in rules:
-            self._firewall("-A", CHAIN, *rule)
-        self._rules[source] = rules
-        self._delete(before)
+        self._firewall.cut(source, how)
 
     async def on_heal(self, source: str) -> None:
-        self._delete(self._rules.pop(source, []))
+        self._firewall.heal(source)
 
     async def on_probe(self, target: str, nonce: str) -> None:
         """Sends datagrams that the other end's sandbox will remember."""
@@ -110,15 +96,6 @@ class Sandbox:
                 os.posix_fallocate(ballast.fileno(), ballast.tell(), size)
         return _is_full()
 
-    def _firewall(self, *words: str) -> None:
-        done = subprocess.run([self._iptables, "-w", *words], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Refused(f"iptables {' '.join(words)}: {done.stderr.strip()}")
-
-    def _delete(self, rules: list[list[str]]) -> None:
-        for rule in rules:
-            self._firewall("-D", CHAIN, *rule)
-
 
 class _Probes(asyncio.DatagramProtocol):
     def __init__(self, seen: dict[str, None]) -> None:
@@ -139,20 +116,6 @@ def _is_full() -> bool:
     return False
 
 
-def _working_iptables() -> str:
-    """The kernel may have only one of the two kinds of tables."""
-    told = ""
-    for name in ("iptables", "iptables-nft", "iptables-legacy"):
-        found = shutil.which(name)
-        if found is None:
-            continue
-        tried = subprocess.run([found, "-w", "-S", "INPUT"], capture_output=True, text=True, check=False)
-        if tried.returncode == 0:
-            return found
-        told = tried.stderr.strip()
-    raise Refused(f"no iptables works in the node's network namespace: {told or 'the image has none'}")
-
-
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -171,7 +134,7 @@ async def _answer(sandbox: Sandbox, request: dict[str, Any]) -> None:
     answer: dict[str, Any] = {"id": number}
     try:
         answer["result"] = await getattr(sandbox, f"on_{verb}")(**request)
-    except (Refused, OSError) as error:
+    except (FirewallError, OSError) as error:
         answer["error"] = str(error)
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
@@ -180,5 +143,5 @@ async def _answer(sandbox: Sandbox, request: dict[str, Any]) -> None:
 if __name__ == "__main__":
     try:
         asyncio.run(_serve())
-    except Refused as refused:
+    except FirewallError as refused:
         sys.exit(str(refused))
