@@ -109,7 +109,13 @@ class Sink:
         self._ownership = Ownership(_pipelines(test))
         mode, url = cast(Mode, test.config["sink.mode"]), str(test.config["sink.url"])
         if url:
-            await PostgresDatabase(mode, url).prepare()
+            try:
+                await PostgresDatabase(mode, url).prepare()
+            except OSError as error:
+                raise UserError(
+                    f"sink.url={url}: {error}: expected a PostgreSQL that can be reached from here; a simulation reaches "
+                    "none, so leave sink.url empty there or run with --on local"
+                ) from None
             self._database = None
         else:
             self._database = SqliteDatabase(mode)
