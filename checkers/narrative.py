@@ -65,6 +65,8 @@ def begins(outage: Outage) -> str:
             return f"{who} {'get' if several else 'gets'} {params.get('cores', '?')} of a processor"
         case "memory":
             return f"{who} {'get' if several else 'gets'} no more memory"
+        case "promote":
+            return f"{who} {'are' if several else 'is'} told to become the primary"
         case kind:
             return f"{kind} hits {who}"
 

@@ -6,8 +6,10 @@ no effect; `Fenced` where the system refused this client for good; anything else
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class DefiniteFailure(Exception):
@@ -243,6 +245,35 @@ class Transactions(Protocol):
         """In one transaction, in order; a key that nobody wrote reads as None. Raises `DefiniteFailure` where the
         transaction certainly aborted (serialization failure, deadlock, a connection that broke before COMMIT was
         sent); whatever else it raises leaves the outcome unknown."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Transaction(Protocol):
+    """An open transaction, whose client decides as it goes on what to do next."""
+
+    async def do(self, f: str, key: str, argument: Any) -> MicroOperation:
+        """One micro-operation, as `Transactions.transact` would."""
+        ...
+
+    async def read(self, key: str) -> Any:
+        """None where nobody wrote the key."""
+        ...
+
+    async def write(self, key: str, value: Any) -> None: ...
+
+
+class InteractiveTransactions(Protocol):
+    """Capability `interactive-transactions`: reads decide what is written."""
+
+    async def prepare(self) -> None:
+        """Once a run, before any other call: the store holds no key afterwards."""
+        ...
+
+    async def interact(self, body: Callable[[Transaction], Awaitable[T]], *, read_only: bool = False) -> T:
+        """Begins, calls `body`, commits. Raises as `Transactions.transact` does; a `DefiniteFailure` of `body` itself
+        aborts. `body` of a `read_only` transaction writes nothing."""
         ...
 
     async def close(self) -> None: ...

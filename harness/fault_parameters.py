@@ -84,6 +84,7 @@ PARAMETERS: Mapping[str, tuple[Setting, ...]] = {
     ),
     "join": (),
     "leave": (),
+    "promote": (),
     "replace": (_parameter("by", "one-of(spares)", "A selector: which spare takes the place."),),
     "crash-at": (_parameter("step", "", "The protocol step at which the node dies."),),
 }

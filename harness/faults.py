@@ -240,6 +240,8 @@ class Injector:
                         active.changed, evidence = await membership.join(active.targets)
                     case "leave":
                         active.changed, evidence = await membership.leave(active.targets)
+                    case "promote":
+                        evidence = await membership.promote(active.targets)
                     case _:
                         what |= {"successors": [new for _, new in active.replaced]}
                         active.replaced, evidence = await membership.replace(active.replaced)

@@ -60,6 +60,10 @@ class Membership:
                 replaced.append((lost, successor))
         return replaced, together(evidence)
 
+    async def promote(self, nodes: Sequence[str]) -> Evidence:
+        """Who leads is never taken back: a former primary has nothing to come back to."""
+        return together([await self._told("promote", node, None) for node in nodes])
+
     async def _launched(self, node: str, change: Change, replaced: str | None) -> Evidence:
         launched = await self._damage.launch(node)
         if launched.verified is False:

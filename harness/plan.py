@@ -20,7 +20,7 @@ from harness.errors import UserError, unknown_name
 from harness.faults import check_schedule
 from harness.nemesis import Nemesis
 from harness.profiles import with_profile
-from harness.schedule import CHANGES, Schedule, merge
+from harness.schedule import CHANGES, PROMOTE, Schedule, merge
 from harness.settings import Setting
 from harness.settings import resolve as resolve_settings
 from harness.spec import Spec
@@ -100,7 +100,8 @@ def resolve(spec: Spec) -> Plan:
     check_schedule(schedule, topology, system.view(topology))
     needed = schedule.needs.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.needs
     _check_seams(spec, system, topology, schedule, needed)
-    _check_faults(spec, needed, backend.capabilities)
+    # A promotion is asked of the system alone: no backend has to do anything for it.
+    _check_faults(spec, needed - {PROMOTE}, backend.capabilities)
     resolved = msgspec.structs.replace(
         spec,
         concurrency=concurrency,

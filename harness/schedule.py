@@ -20,13 +20,14 @@ Kinds and their parameters (every kind undoes itself after `duration_ms`; None =
 | `join`      | spare nodes           | each is launched and told to join; leaves again after the duration |
 | `leave`     | members               | each is told to leave, then retired; launched anew and told to join after the duration |
 | `replace`   | members               | each is lost, and one of `by` (a selector) launched in its place; replaced back after the duration |
+| `promote`   | standbys              | each is told to become the primary; nothing is taken back |
 | `crash-at`  | selector              | `step`: a named protocol step (DESIGN: fault points); the next node of the targets that reaches it is killed |
 
 A fault of links is one of all links of its targets, those to client hosts included. `to` (a selector) leaves only
 the links between targets and these; `direction` (`both`, `out`, `in`) is seen from the targets. `kinds` are kinds of
 messages between nodes, as the system names them.
 
-`join`, `leave` and `replace` are changes of the cluster, which take their time: they complete when the system says
+`join`, `leave`, `replace` and `promote` are changes of the cluster, which take their time: they complete when the system says
 so, other faults go on meanwhile, and at the end of the run they are undone only where they have a duration. Whoever
 is not a member when a fault fires is not hit by it.
 
@@ -71,14 +72,16 @@ UNDO = {
     "join": "undo-join",
     "leave": "undo-leave",
     "replace": "undo-replace",
+    "promote": "undo-promote",
     "crash-at": "disarm",
 }
 """Kind of fault -> `f` of the event that ends it."""
 
 KINDS = frozenset(UNDO)
 
-CHANGES = frozenset({"join", "leave", "replace"})
-"""Kinds that change who belongs to the cluster: nothing is broken by them."""
+PROMOTE = "promote"
+CHANGES = frozenset({"join", "leave", "replace", PROMOTE})
+"""Kinds that change who belongs to the cluster, or who leads it: nothing is broken by them."""
 
 RATIONS = frozenset({"cpu", "memory"})
 """Kinds that need an operating system: a simulated node has neither processor nor memory of its own."""

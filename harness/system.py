@@ -80,13 +80,13 @@ class System(Protocol):
         ...
 
 
-Change = Literal["join", "leave", "replace"]
+Change = Literal["join", "leave", "replace", "promote"]
 
 
 @runtime_checkable
 class Administered(Protocol):
-    """What a system also has where nodes can come and go while it serves. Those without it refuse `join`,
-    `leave` and `replace` before a run starts."""
+    """What a system also has where nodes can come and go, or be promoted, while it serves. Those without it refuse
+    `join`, `leave`, `replace` and `promote` before a run starts."""
 
     async def administer(
         self, cluster: Cluster, change: Change, node: str, *, replaced: str | None = None
@@ -95,6 +95,7 @@ class Administered(Protocol):
 
         `join`: `node` was launched just now and is to take its part. `leave`: `node` is to hand on what it has;
         it is retired afterwards. `replace`: `node` was launched just now in place of `replaced`, which is lost.
+        `promote`: `node` is to become the primary.
         Evidence False where the system refused: nothing has changed, nor ever will. An exception is a
         problem of the run.
         """

@@ -100,11 +100,16 @@ def _switch(context: CheckContext, name: str) -> bool:
 
 
 def promised(context: CheckContext) -> str:
-    """The consistency model to judge by: asked for, else what the configuration says, else the strongest."""
+    """The consistency model to judge by: asked for, else what the configuration says, else the strongest. Standbys
+    show commits in the order of the log, the primary in that of its memory: a fork of independent transactions may
+    last for ever (Jepsen, Amazon RDS for PostgreSQL 17.4), which parallel snapshot isolation allows."""
     asked = _option(context, "consistency-model", None)
     if asked is not None:
         return named(str(asked)).name
-    return ISOLATION.get(str(context.config.get("isolation", "")), DEFAULT)
+    model = ISOLATION.get(str(context.config.get("isolation", "")), DEFAULT)
+    if context.config.get("reads") == "standby" and model == "snapshot-isolation":
+        return "parallel-snapshot-isolation"
+    return model
 
 
 def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -> Result:

@@ -1,4 +1,4 @@
-"""PostgreSQL as a system under test: one primary, started from what the machine has installed."""
+"""PostgreSQL as the harness sees it: what a cluster is made of, when it serves, and what it claims."""
 
 from __future__ import annotations
 
@@ -8,59 +8,60 @@ from importlib.util import find_spec
 from typing import Any
 
 from harness.catalogue import Entry
-from harness.cluster import Cluster
+from harness.cluster import Cluster, Evidence
 from harness.errors import UserError
+from harness.foreign import STATE
 from harness.node import NodeEvent, NodeProgram
-from harness.settings import Setting, Value
-from harness.system import ClusterView
+from harness.settings import Value
+from harness.system import Change, ClusterView
 from harness.topology import NodeInfo, Topology
+from systems.postgres import GROUP, ROLE, STREAMING
+from systems.postgres.settings import SETTINGS, promise
 from systems.postgres.view import PostgresView
 
 PORT = 5432
 POLL_S = 0.1
-PROMISES = {
-    "read-committed": "read committed: no dirty write, no dirty read; each statement has its own snapshot",
-    "repeatable-read": "snapshot isolation: one snapshot a transaction, the first committer wins; write skew is allowed",
-    "serializable": "serializable: serializable snapshot isolation; real time is not promised to transactions that only read",
-}
 
 
 class PostgresSystem:
     """Registered as `postgres` under `chaos.systems`."""
 
-    description = "PostgreSQL: a primary of its own in the run's folder (backend local)"
-    capabilities = frozenset({"transactions"})
-    settings: tuple[Setting, ...] = (
-        Setting(
-            name="isolation",
-            default="serializable",
-            choices=tuple(PROMISES),
-            scope="client",
-            doc="Level that every transaction asks for",
-        ),
-        Setting(
-            name="synchronous_commit",
-            default="on",
-            choices=("off", "local", "on"),
-            scope="server",
-            doc="What COMMIT waits for; `off` may lose acknowledged transactions in a crash",
-        ),
+    description = (
+        "PostgreSQL: a primary of its own, by choice with a streaming standby (backends local and docker)"
     )
+    capabilities = frozenset({"transactions", "interactive-transactions"})
+    programs: Mapping[str, str] = {"psql": "postgresql"}
+    settings = SETTINGS
     profiles: Mapping[str, Mapping[str, Value]] = {}
     playground: Mapping[str, Value] = {}
     bugs: Mapping[str, str] = {}
     catalogue: Sequence[Entry] = ()
-    situations: Mapping[str, str] = {}
+    situations: Mapping[str, str] = {"failed-over": "a standby became the primary"}
     message_kinds: frozenset[str] = frozenset()
 
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
-        """One primary, whatever the count."""
-        return (NodeInfo("pg1", "primary", 1, PORT),)
+        """One server, or two with a standby, whatever the count."""
+        servers = 2 if config["standby"] == STREAMING else 1
+        return tuple(NodeInfo(f"pg{number}", ROLE, number, PORT) for number in range(1, servers + 1))
 
     def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
         """Also what must be installed, so that its lack is told before anything starts."""
         if find_spec("asyncpg") is None:
             raise UserError("system 'postgres' needs its client: pip install 'chaos-harness[postgres]'")
+        for key, value in (("reads", "standby"), ("synchronous_standby_names", "any")):
+            if config[key] == value and config["standby"] != STREAMING:
+                raise UserError(f"{key}={value}: there is no standby; give --set standby={STREAMING}")
+        if config["reads"] == "standby" and config["isolation"] == "serializable":
+            raise UserError(
+                "reads=standby: PostgreSQL refuses SERIALIZABLE on a standby; give --set isolation=repeatable-read"
+            )
+        if config["synchronous_commit"] == "remote_apply" and config["synchronous_standby_names"] != "any":
+            raise UserError(
+                "synchronous_commit=remote_apply: no standby is synchronous; give --set synchronous_standby_names=any"
+            )
+
+    def subjects(self, config: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        return {"leader": (GROUP,)}
 
     def program(self) -> NodeProgram:
         raise UserError("system 'postgres' is a program of its own and cannot be simulated: give --on local")
@@ -72,34 +73,35 @@ class PostgresSystem:
         return PostgresView(topology)
 
     async def ready(self, cluster: Cluster) -> None:
-        """It takes connections, which it refuses while it recovers from a crash."""
-        import asyncpg
-
-        from systems.postgres.client import DATABASE, USER
-
-        address = cluster.address(cluster.topology.nodes[0].name, client="ready")
-        while True:
-            try:
-                connection = await asyncpg.connect(
-                    host=address.host, port=address.port, user=USER, database=DATABASE, ssl=False
-                )
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await asyncio.sleep(POLL_S)
-                continue
-            await connection.close()
-            return
+        await self.recovered(cluster)
 
     async def recovered(self, cluster: Cluster) -> None:
-        await self.ready(cluster)
+        """Every server takes connections, one of them is the primary, and the other has applied what the primary had
+        when it was asked."""
+        from systems.postgres.administration import whole
+
+        while True:
+            if await whole(cluster):
+                return
+            await asyncio.sleep(POLL_S)
+
+    async def administer(
+        self, cluster: Cluster, change: Change, node: str, *, replaced: str | None = None
+    ) -> Evidence:
+        from systems.postgres.administration import promote
+
+        if change != "promote":
+            return Evidence(False, f"a PostgreSQL cluster cannot {change}: it is made with its servers")
+        return await promote(cluster, node)
 
     def client(self, capability: str, cluster: Cluster, host: str, config: Mapping[str, Any]) -> Any:
         from systems.postgres.client import PostgresTransactions
 
-        return {"transactions": PostgresTransactions}[capability](cluster, host, config)
+        return PostgresTransactions(cluster, host, config)
 
     def count_situations(self, events: Sequence[NodeEvent]) -> dict[str, int]:
-        return {}
+        timelines = {e.fields["timeline"]: None for e in events if e.kind == STATE and "timeline" in e.fields}
+        return {"failed-over": max(0, len(timelines) - 1)}
 
     def promise(self, config: Mapping[str, Any]) -> str:
-        lost = "; a crash may lose acknowledged commits" if config["synchronous_commit"] == "off" else ""
-        return PROMISES[str(config["isolation"])] + lost
+        return promise(config)
