@@ -1,7 +1,8 @@
 """A node as a real process: its disk is a folder, its clock the machine's, its events lines of a file.
 
 `python -m systems.broker --environment FILE` calls `run_node`, and everything else is in that file, which
-the backend wrote. The node ends when its standard input does: it never outlives the harness.
+the backend wrote. What the harness asks later comes on standard input (`harness.control`), and the node ends
+when that does: it never outlives the harness.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from typing import Any
 
 import msgspec
 
+from harness import control
 from harness.errors import UserError
+from harness.folder_disk import FolderDisk
+from harness.kept_disk import KeptDisk
 from harness.node import Address, MessageDelays, NodeEvent, NodeProgram
 from harness.topology import Topology
 
@@ -52,99 +56,8 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     founder: bool = True
     ports: dict[str, Port] = {}
-
-
-class FolderDisk:
-    """`harness.node.Disk` on a real folder. `fsync` covers the file and the folders that name it."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._open: dict[str, int] = {}
-        root.mkdir(parents=True, exist_ok=True)
-
-    def list(self, prefix: str = "") -> list[str]:
-        files = (p.relative_to(self._root).as_posix() for p in self._root.rglob("*") if p.is_file())
-        return sorted(name for name in files if name.startswith(prefix))
-
-    def exists(self, name: str) -> bool:
-        return self._path(name).is_file()
-
-    def size(self, name: str) -> int:
-        return self._path(name).stat().st_size
-
-    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
-        with self._path(name).open("rb") as file:
-            file.seek(offset)
-            return file.read(length)
-
-    def append(self, name: str, data: bytes) -> int:
-        file = self._handle(name)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-        return os.fstat(file).st_size
-
-    def write(self, name: str, data: bytes) -> None:
-        self._forget(name)
-        path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-    def truncate(self, name: str, size: int) -> None:
-        os.truncate(self._path(name), size)
-
-    def rename(self, source: str, target: str) -> None:
-        self._forget(source)
-        self._forget(target)
-        self._path(target).parent.mkdir(parents=True, exist_ok=True)
-        self._path(source).replace(self._path(target))
-
-    def remove(self, name: str) -> None:
-        self._forget(name)
-        self._path(name).unlink()
-
-    async def fsync(self, name: str) -> None:
-        """In a thread: the event loop of a real node must not stand still while the disk writes."""
-        if not self.exists(name):
-            raise FileNotFoundError(name)
-        # A handle of its own, because the cached one may be closed by a rename meanwhile.
-        file = os.dup(self._handle(name))
-        try:
-            await asyncio.get_running_loop().run_in_executor(None, self._sync, file, self._path(name).parent)
-        finally:
-            os.close(file)
-
-    def _sync(self, file: int, folder: Path) -> None:
-        os.fsync(file)
-        while True:
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            if folder == self._root:
-                return
-            folder = folder.parent
-
-    def _path(self, name: str) -> Path:
-        return self._root / name
-
-    def _handle(self, name: str) -> int:
-        if name not in self._open:
-            path = self._path(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._open[name] = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
-        return self._open[name]
-
-    def _forget(self, name: str) -> None:
-        handle = self._open.pop(name, None)
-        if handle is not None:
-            os.close(handle)
-
-
-class MachineClock:
-    def time_ns(self) -> int:
-        return time.time_ns()
+    beside: str = ""
+    """A folder for what it takes to lose power; none: this disk cannot."""
 
 
 class ProcessEnvironment:
@@ -156,8 +69,10 @@ class ProcessEnvironment:
         self.id = info.id
         self.role = info.role
         self.topology = file.topology
-        self.disk = FolderDisk(Path(file.data))
-        self.wall_clock = MachineClock()
+        data = Path(file.data)
+        self.disk = KeptDisk(data, Path(file.beside)) if file.beside else FolderDisk(data)
+        self.wall_clock = control.SkewedClock()
+        self._armed: dict[str, None] = {}
         self.random = random.Random(f"{file.seed}:{file.name}:{file.incarnation}")
         self.config: Mapping[str, Any] = file.config
         self.bugs = frozenset(file.bugs)
@@ -179,7 +94,31 @@ class ProcessEnvironment:
         os.write(self._events, self._encoder.encode(event) + b"\n")
 
     def step(self, name: str) -> None:
-        """Real processes are not crashed at steps: there is nobody to ask in time."""
+        """Stands still where the harness waits for this step."""
+        if name in self._armed:
+            self.emit(control.STEP_REACHED, step=name)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def obey(self, request: control.Request) -> None:
+        match request:
+            case control.Clock():
+                self.wall_clock.set(request)
+            case control.Disk():
+                self.disk.full = request.full
+                self.disk.latency_s, self.disk.jitter_s = request.latency_ms / 1e3, request.jitter_ms / 1e3
+            case control.Delay():
+                self.delays.set(
+                    request.source,
+                    request.target,
+                    request.kind,
+                    latency_s=request.latency_ms / 1e3,
+                    jitter_s=request.jitter_ms / 1e3,
+                )
+            case control.Arm():
+                if request.armed:
+                    self._armed[request.step] = None
+                else:
+                    self._armed.pop(request.step, None)
 
 
 def run_node(program: NodeProgram) -> None:
@@ -210,10 +149,21 @@ async def _main(program: NodeProgram, environment: ProcessEnvironment) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(program(environment))
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    await loop.connect_read_pipe(lambda: _HarnessIsGone(), sys.stdin)
+    await loop.connect_read_pipe(lambda: _Harness(environment), sys.stdin)
     await task
 
 
-class _HarnessIsGone(asyncio.Protocol):
+class _Harness(asyncio.Protocol):
+    """Standard input: requests, and their end with the harness."""
+
+    def __init__(self, environment: ProcessEnvironment) -> None:
+        self._environment = environment
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            self._environment.obey(control.decode(line))
+
     def connection_lost(self, error: Exception | None) -> None:
         os._exit(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.process import FolderDisk
+from harness.folder_disk import FolderDisk
 
 
 @pytest.fixture

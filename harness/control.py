@@ -1,0 +1,71 @@
+"""What a harness asks of a node that runs as a process: lines of JSON on its standard input.
+
+The node does it at once. `Clock`, `Disk` and `Delay` are states, and are told again to every new process of a node;
+`Arm` holds the process (SIGSTOP) when it reaches a step, and an event `STEP_REACHED` says so: whoever armed it acts,
+and lets it go on (SIGCONT) if it is still to live.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TypeAlias
+
+import msgspec
+
+STEP_REACHED = "step-reached"
+"""No event of the system's: nobody but the backend hears of it. Field `step`."""
+
+
+class Clock(msgspec.Struct, frozen=True, tag="clock"):
+    """Wall clock = true time + offset, at `rate` since `since_ns` of the machine's monotonic clock."""
+
+    offset_ms: float
+    rate: float
+    since_ns: int
+
+
+class Disk(msgspec.Struct, frozen=True, tag="disk"):
+    full: bool = False
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
+
+
+class Delay(msgspec.Struct, frozen=True, tag="delay"):
+    source: str
+    target: str
+    kind: str
+    latency_ms: float
+    jitter_ms: float
+
+
+class Arm(msgspec.Struct, frozen=True, tag="arm"):
+    step: str
+    armed: bool
+
+
+Request: TypeAlias = Clock | Disk | Delay | Arm
+_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+
+def encode(request: Request) -> bytes:
+    return msgspec.json.encode(request) + b"\n"
+
+
+def decode(line: bytes) -> Request:
+    """Raises `msgspec.MsgspecError`."""
+    return _decoder.decode(line)
+
+
+class SkewedClock:
+    """`harness.node.WallClock` of a real process."""
+
+    def __init__(self) -> None:
+        self._state = Clock(0.0, 1.0, time.monotonic_ns())
+
+    def set(self, state: Clock) -> None:
+        self._state = state
+
+    def time_ns(self) -> int:
+        state = self._state
+        drifted_ns = (time.monotonic_ns() - state.since_ns) * (state.rate - 1.0)
+        return time.time_ns() + round(state.offset_ms * 1e6 + drifted_ns)
