@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
+from harness import control
 from harness.cluster import Evidence, How
 from harness.clusters.client_tasks import TaskHost
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.leftovers import remove_run
+from harness.clusters.docker.netem import Quality
 from harness.clusters.docker.node import DISK, MOUNT, PUBLISHED, DockerNode
 from harness.clusters.event_files import EventFiles
 from harness.errors import UserError
@@ -20,13 +23,12 @@ from harness.node import Address, NodeEvent
 from harness.process import NodeFile, Port
 from harness.run_id import LABEL as RUN
 from harness.run_id import new_run_id, token
+from harness.schedule import KINDS, MESSAGE_KINDS
 from harness.system import System
 from harness.topology import Topology
 
 T = TypeVar("T")
-CAPABILITIES = frozenset(
-    {"kill", "pause", "partition", "wipe", "disk-full", "cpu", "memory", "join", "leave", "replace"}
-)
+CAPABILITIES = KINDS - {"datagrams"} | {MESSAGE_KINDS}
 POLL_S = 0.05
 LAST_LOG_LINES = 8
 KILLED = 137
@@ -70,6 +72,9 @@ class DockerCluster:
         """Nodes whose end is no news."""
         self._tail: asyncio.Task[None] | None = None
         self._nonces = itertools.count()
+        self._random = random.Random(f"{seed}:docker")
+        self._armed: dict[tuple[str, str], Callable[[str], None]] = {}
+        self._under_way: dict[asyncio.Future[None], None] = {}
 
     @property
     def events(self) -> Sequence[NodeEvent]:
@@ -103,6 +108,7 @@ class DockerCluster:
         command = ["python3", *self._system.command(), "--environment", f"{MOUNT}/environment.json"]
         await _all(node.open(disk_mb) for node in self._nodes.values())
         await _all(node.create(command) for node in self._nodes.values())
+        await _all(self._relay(node) for node in self._nodes.values() if not node.netem)
         self._event_files = EventFiles(
             {node.name: node.events for node in self._nodes.values()},
             ahead_ns={node.name: node.clock_ahead_ns for node in self._nodes.values()},
@@ -153,12 +159,17 @@ class DockerCluster:
                 peers=main.peers,
                 ports={use: self._port(node, use) for use in node.info.ports},
                 data=f"{DISK}/data",
+                beside=f"{DISK}/beside",
                 events=f"{MOUNT}/events.jsonl",
                 start_ns=self._start_ns,
                 seed=self._seed,
                 founder=node.founder,
             )
         )
+
+    async def _relay(self, node: DockerNode) -> None:
+        peers = {p.name: (p.ip, list(p.ports.values())) for p in self._nodes.values() if p is not node}
+        await node.ask("relay", node=node.name, peers=peers)
 
     def _port(self, node: DockerNode, use: str) -> Port:
         return Port(
@@ -210,7 +221,10 @@ class DockerCluster:
 
     def _collect_events(self) -> None:
         for event in self._event_files.fresh() if self._event_files is not None else ():
-            self._tell(event)
+            if event.kind == control.STEP_REACHED:
+                self._stands_at(event)
+            else:
+                self._tell(event)
 
     def _tell(self, event: NodeEvent) -> None:
         self._events.append(event)
@@ -219,6 +233,8 @@ class DockerCluster:
 
     async def kill(self, node: str) -> Evidence:
         self._told[node] = None
+        # Whoever crashes a node at a step takes the first pause as the end of what cannot wait.
+        await asyncio.sleep(0)
         code = await self._nodes[node].kill()
         return Evidence(code == KILLED, f"{node} ended with {code}")
 
@@ -293,12 +309,6 @@ class DockerCluster:
         await source.ask("probe", target=target.ip, nonce=nonce)
         return nonce
 
-    async def power_fail(self, node: str, *, torn: bool = False) -> Evidence:
-        _not_here("power")
-
-    async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
-        _not_here("slow-disk")
-
     async def degrade(
         self,
         source: str,
@@ -312,18 +322,68 @@ class DockerCluster:
         duplicate: float = 0.0,
         reorder: float = 0.0,
     ) -> Evidence:
-        _not_here("slow")
+        """Told to both: a connection is in the proxies of whoever dialled it, where proxies have to stand in."""
+        quality = Quality(latency_ms, jitter_ms, loss, bandwidth_kbps)
+        near = await self._nodes[source].ask(
+            "degrade", source=source, target=target, address=self._nodes[target].ip, quality=quality
+        )
+        far = await self._nodes[target].ask(
+            "degrade", source=source, target=target, address=None, quality=quality
+        )
+        return Evidence(True, f"by {near}" if near == far else f"by {near} and {far}")
+
+    async def power_fail(self, node: str, *, torn: bool = False) -> Evidence:
+        killed = await self.kill(node) if self.running(node) else Evidence(True, f"{node} was down")
+        lost = await self._nodes[node].ask("lose_power", torn=self._random.random() if torn else None)
+        return Evidence(killed.verified, f"{killed.detail}; {lost} bytes that were not durable are gone")
+
+    async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
+        await self._nodes[node].tell("disk", control.Disk(latency_ms=latency_ms, jitter_ms=jitter_ms))
+        return Evidence(
+            True, f"each fsync of {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+        )
 
     async def delay_messages(
         self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
     ) -> Evidence:
-        _not_here("message-kinds")
+        """Told to both, since whoever dialled keeps both directions."""
+        delay = control.Delay(source, target, kind, latency_ms, jitter_ms)
+        for node in (source, target):
+            await self._nodes[node].tell(f"delay {source} {target} {kind}", delay)
+        return Evidence(True)
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
-        _not_here("clock")
+        since_ns = time.monotonic_ns() + self._nodes[node].clock_ahead_ns
+        await self._nodes[node].tell("clock", control.Clock(offset_ms, rate, since_ns))
+        return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms, at rate {rate:g}")
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
-        _not_here("crash-at")
+        self._armed[(node, step)] = action
+        self._tell_soon(node, step, True)
+
+        def disarm() -> None:
+            if self._armed.pop((node, step), None) is not None:
+                self._tell_soon(node, step, False)
+
+        return disarm
+
+    def _tell_soon(self, node: str, step: str, armed: bool) -> None:
+        self._soon(self._nodes[node].tell(f"step {step}", control.Arm(step, armed)))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._under_way[task] = None
+        task.add_done_callback(lambda t: self._under_way.pop(t, None))
+
+    def _stands_at(self, event: NodeEvent) -> None:
+        """A node stopped itself at a step that was waited for: whoever waits acts, and it goes on if it still lives."""
+        action = self._armed.pop((event.node, str(event.fields["step"])), None)
+        self._tell_soon(event.node, str(event.fields["step"]), False)
+        if action is not None:
+            action(event.node)
+        node = self._nodes[event.node]
+        if event.node not in self._told and node.running:
+            self._soon(node.go_on())
 
 
 async def _all(work: Any) -> None:
@@ -332,7 +392,3 @@ async def _all(work: Any) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
-
-
-def _not_here(kind: str) -> NoReturn:
-    raise UserError(f"backend 'docker' cannot do {kind} (it can do {', '.join(sorted(CAPABILITIES))})")

@@ -12,9 +12,11 @@ from typing import Any
 
 import msgspec
 
+from harness import control
 from harness.cluster import Evidence
 from harness.clusters.docker.attached import Attached, attach
 from harness.clusters.docker.engine import explained
+from harness.clusters.docker.sandbox import NODE_GROUP
 from harness.errors import UserError
 from harness.process import NodeFile
 from harness.run_id import LABEL, VARIABLE
@@ -58,6 +60,7 @@ class DockerNode:
         """Where this machine reaches its ports, by what they are for; "" is the one that clients speak to."""
         self.clock_ahead_ns = 0
         """The containers' monotonic clock less the harness's: 0 where they share a kernel."""
+        self.netem = False
         self.incarnation = -1
         self.founder = True
         self.paused = False
@@ -76,6 +79,8 @@ class DockerNode:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._unread = b""
         self._complaints = b""
+        self._states: dict[str, control.Request] = {}
+        """What every process of the node is told."""
 
     @property
     def ports(self) -> dict[str, int]:
@@ -113,6 +118,7 @@ class DockerNode:
         except SandboxError as error:
             raise UserError(f"the sandbox of node {self.name} does not work: {error}") from None
         after = time.monotonic_ns()
+        self.netem = bool(told["netem"])
         if not before <= told["monotonic_ns"] <= after:
             self.clock_ahead_ns = told["monotonic_ns"] - (before + after) // 2
 
@@ -132,7 +138,10 @@ class DockerNode:
                 hostname=self.name,
                 network=self._network,
                 ports={f"{port}/tcp": (PUBLISHED, None) for port in self.ports.values()},
-                volumes={volume.name: {"bind": DISK, "mode": "rw"}},
+                volumes={
+                    volume.name: {"bind": DISK, "mode": "rw"},
+                    str(self.place): {"bind": MOUNT, "mode": "rw"},
+                },
                 labels=self._labels,
                 environment=self._environment,
                 user="0:0",
@@ -160,9 +169,11 @@ class DockerNode:
                 },
                 labels=self._labels,
                 environment=self._environment,
-                user=f"{os.getuid()}:{os.getgid()}",
+                user=f"{os.getuid()}:{os.getgid() if self.netem else NODE_GROUP}",
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
+                # A program that is process 1 could not stop itself at a step.
+                init=True,
                 stdin_open=True,
                 log_config={"Type": "none"},
             )
@@ -172,6 +183,19 @@ class DockerNode:
         self._streams = await attach(self._container, self._logged)
         with explained(f"start node {self.name}"):
             await asyncio.to_thread(self._container.start)
+        for request in self._states.values():
+            await self._streams.send(control.encode(request))
+
+    async def tell(self, key: str, request: control.Request) -> None:
+        """Of its program, and of every later one until the same key is told something else."""
+        self._states[key] = request
+        if self.running:
+            assert self._streams is not None
+            await self._streams.send(control.encode(request))
+
+    async def go_on(self) -> None:
+        """Lets a program that stopped itself at a step run again."""
+        await asyncio.to_thread(self._container.kill, signal="SIGCONT")
 
     @property
     def running(self) -> bool:

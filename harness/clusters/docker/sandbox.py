@@ -17,13 +17,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness.clusters.docker import netem
+from harness.clusters.docker.netem import SOUND, Quality
 from harness.clusters.firewall import Firewall, FirewallError
+from harness.clusters.links import Links
+from harness.kept_disk import JOURNAL, lose_power
+from harness.node import Address
 from harness.run_id import VARIABLE
 
 DISK = Path("/chaos/disk")
 DATA = DISK / "data"
+BESIDE = DISK / "beside"
+"""What it takes to lose power (`harness.kept_disk`)."""
+OUTSIDE = Path("/chaos/node") / JOURNAL
 BALLAST = DISK / "ballast"
 INTERFACE = "eth0"
+NODE_GROUP = 61061
+"""The group of a node's programs, by which the firewall tells them from the proxies."""
 PROBE_PORT = 61061
 PROBE_COPIES = 3
 """Of a probe: one lost datagram is no cut link."""
@@ -34,6 +44,8 @@ class Sandbox:
     def __init__(self) -> None:
         self._firewall = Firewall(os.environ[VARIABLE])
         self._probes: dict[str, None] = {}
+        self._quality: dict[str, Quality] = {}
+        self._links: Links | None = None
 
     async def open(self) -> None:
         self._firewall.open()
@@ -41,10 +53,10 @@ class Sandbox:
         await loop.create_datagram_endpoint(lambda: _Probes(self._probes), local_addr=("0.0.0.0", PROBE_PORT))
 
     async def on_hello(self) -> dict[str, Any]:
-        """`monotonic_ns` is this kernel's clock: the node stamps its events with it."""
-        DATA.mkdir(exist_ok=True)
-        DATA.chmod(0o777)
-        return {"monotonic_ns": time.monotonic_ns()}
+        """`monotonic_ns` is this kernel's clock, with which the node stamps its events; `netem` whether the kernel
+        can make links poor."""
+        _prepare_disk()
+        return {"monotonic_ns": time.monotonic_ns(), "netem": await asyncio.to_thread(netem.available)}
 
     async def on_listens(self, host: str, port: int) -> bool:
         """From inside: whoever dials from outside reaches the engine's proxy, which always answers."""
@@ -61,6 +73,29 @@ class Sandbox:
 
     async def on_heal(self, source: str) -> None:
         self._firewall.heal(source)
+
+    async def on_relay(self, node: str, peers: dict[str, tuple[str, list[int]]]) -> None:
+        """Where the kernel has no netem: all that the node's programs dial of its peers goes through proxies here,
+        which can be slow. They know it by their group."""
+        self._links = links = Links()
+        for peer, (address, ports) in peers.items():
+            for port in ports:
+                proxy = await links.open(node, peer, Address(address, port))
+                self._firewall.redirect(address, port, proxy.port, group=NODE_GROUP)
+
+    async def on_degrade(self, source: str, target: str, address: str | None, quality: list[float]) -> str:
+        """`address` is the target's where the node is the source. By which means; empty where there is none."""
+        wanted = Quality(*quality)
+        if self._links is not None:
+            self._links.degrade(source, target, **wanted._asdict())
+            return "proxies, since the kernel has no netem"
+        if address is not None:
+            self._quality[address] = wanted
+            poor = {each: q for each, q in self._quality.items() if q != SOUND}
+            complaint = await asyncio.to_thread(netem.apply, INTERFACE, poor)
+            if complaint:
+                raise OSError(f"tc: {complaint}")
+        return "netem"
 
     async def on_probe(self, target: str, nonce: str) -> None:
         """Sends datagrams that the other end's sandbox will remember."""
@@ -82,7 +117,13 @@ class Sandbox:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+        shutil.rmtree(BESIDE)
+        _prepare_disk()
         return sum(1 for _ in DATA.iterdir())
+
+    async def on_lose_power(self, torn: float | None) -> int:
+        """Takes back what the node, which is gone, had not made durable; how many bytes."""
+        return lose_power(DATA, BESIDE, torn)
 
     async def on_fill(self, full: bool) -> bool:
         """Whether the disk takes nothing more."""
@@ -103,6 +144,17 @@ class _Probes(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: Any) -> None:
         self._seen[data.decode(errors="replace")] = None
+
+
+def _prepare_disk() -> None:
+    """The journal of what is durable is kept elsewhere: it must not end when the disk is full."""
+    for folder in (DATA, BESIDE):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+    OUTSIDE.unlink(missing_ok=True)
+    OUTSIDE.touch(0o666)
+    OUTSIDE.chmod(0o666)
+    (BESIDE / JOURNAL).symlink_to(OUTSIDE)
 
 
 def _is_full() -> bool:
