@@ -18,10 +18,10 @@ from nemeses.rhythm import Range, episodes
 
 class Failover:
     description = (
-        "the primary is killed and a standby promoted, which may have stood still before; the old primary returns "
-        "as a standby"
+        "the primary is killed, perhaps after it was cut off from its standbys, and one of them is promoted; the old "
+        "primary returns as a standby"
     )
-    needs = frozenset({"kill", "pause", PROMOTE})
+    needs = frozenset({"kill", "partition", PROMOTE})
 
     def schedule(
         self, topology: Topology, time_limit_ms: int, rng: random.Random, config: Mapping[str, Any]
@@ -31,7 +31,7 @@ class Failover:
 
 
 def _episode(aim: Aim) -> list[Fault]:
-    """Promoted soon after the death, long before the old primary could be back. A standby that stood still lacks what
+    """Promoted soon after the death, long before the old primary could be back. A standby that was cut off lacks what
     the primary acknowledged meanwhile, unless the primary waits for it."""
     group = aim.partition()
     primary, standby = (
@@ -40,9 +40,10 @@ def _episode(aim: Aim) -> list[Fault]:
     alone_ms = aim.rng.choice((0, aim.rng.randint(500, 1_500)))
     noticed_ms = alone_ms + aim.rng.randint(200, 800)
     down_ms = aim.rng.randint(3_000, 5_000)
-    paused = Fault(at_ms=0, kind="pause", selector=standby, duration_ms=alone_ms + 100)
+    params = {"shape": "peers", "direction": "both", "how": "drop", "clients": False}
+    cut = Fault(at_ms=0, kind="partition", selector=primary, duration_ms=alone_ms + 100, params=params)
     return [
-        *([paused] if alone_ms else ()),
+        *([cut] if alone_ms else ()),
         Fault(at_ms=alone_ms, kind="kill", selector=primary, duration_ms=down_ms),
         Fault(at_ms=noticed_ms, kind=PROMOTE, selector=standby, duration_ms=2_000),
     ]

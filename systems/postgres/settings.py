@@ -62,6 +62,7 @@ SETTINGS: tuple[Setting, ...] = (
 def promise(config: Mapping[str, Any]) -> str:
     told = PROMISES[str(config["isolation"])]
     if config["reads"] == "standby":
+        told = told.replace("snapshot isolation", "parallel snapshot isolation")
         told += (
             "; a standby's reads may be old, and see independent transactions in another order (long fork)"
         )
