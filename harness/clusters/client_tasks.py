@@ -7,11 +7,12 @@ says on whose behalf they run; killing a client cancels the tasks and resets the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from harness.client_log import HERE
+from harness.node import Address
 
 T = TypeVar("T")
 
@@ -57,8 +58,9 @@ class TaskHost:
         tasks, self._tasks = self._tasks, {}
         transports, self._transports = self._transports, []
         for transport in transports:
-            if isinstance(transport, asyncio.Transport) and not transport.is_closing():
-                transport.abort()
+            if not transport.is_closing():
+                # A cast: uvloop's transports are no subclass.
+                cast(asyncio.Transport, transport).abort()
         for task in tasks:
             task.cancel()
         for promise in promises:
@@ -74,18 +76,27 @@ class TaskHost:
         self._transports = [t for t in self._transports if not t.is_closing()] + [transport]
 
 
+Route = Callable[[str, Address], Awaitable[Address]]
+"""What a client host (by name) dials in place of an address."""
+
+
 class ClientLoop(asyncio.SelectorEventLoop):
     """Hands every task and every outgoing connection to the client host on whose behalf it was made."""
 
     def __init__(self) -> None:
         super().__init__()
         self.set_task_factory(_make_task)
+        self.route: Route | None = None
 
-    async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
-        transport, protocol = await super().create_connection(*args, **kwargs)
-        host = _HOST.get()
-        if host is not None:
-            host.own_transport(transport)
+    async def create_connection(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **kwargs: Any
+    ) -> Any:
+        here = _HOST.get()
+        if here is not None and self.route is not None and host is not None:
+            host, port = await self.route(here.name, Address(host, port))
+        transport, protocol = await super().create_connection(protocol_factory, host, port, **kwargs)
+        if here is not None:
+            here.own_transport(transport)
         return transport, protocol
 
 

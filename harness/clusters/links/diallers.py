@@ -6,7 +6,6 @@ proxy has to serve many links. Which one a connection belongs to is read from th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,12 +49,12 @@ def _tree(pid: int) -> list[int]:
 
 def _holds(pid: int, wanted: str) -> bool:
     try:
-        files = os.listdir(f"/proc/{pid}/fd")
+        files = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
     for file in files:
         try:
-            if os.readlink(f"/proc/{pid}/fd/{file}") == wanted:
+            if str(file.readlink()) == wanted:
                 return True
         except OSError:
             continue

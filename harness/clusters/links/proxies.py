@@ -74,9 +74,7 @@ class Links:
         self._connections = {n: c for n, c in self._connections.items() if not c.over} | {number: connection}
         return connection
 
-    async def open_shared(
-        self, target: str, address: Address, source: Callable[[int, int], str]
-    ) -> Address:
+    async def open_shared(self, target: str, address: Address, source: Callable[[int, int], str]) -> Address:
         """One place that leads to `target` for whoever dials it. `source` says who that is, from the port that it
         dials from and the one that it dialled; called in the thread of the proxies."""
 

@@ -1,0 +1,56 @@
+"""`chaos … --on local`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.cluster import Scenario
+from harness.clusters.client_tasks import ClientLoop
+from harness.clusters.local.cluster import CAPABILITIES, LocalCluster
+from harness.foreign import missing_programs
+
+T = TypeVar("T")
+
+
+class LocalBackend:
+    description = "real processes on this machine, every link through a proxy of the harness"
+    capabilities = CAPABILITIES
+
+    def check(self) -> list[tuple[str, bool, str]]:
+        return [("SIGSTOP and process groups (POSIX)", sys.platform != "win32", "use Linux or macOS")]
+
+    def run(
+        self,
+        scenario: Scenario[T],
+        *,
+        system: Any,
+        topology: Any,
+        config: dict[str, Any],
+        bugs: frozenset[str],
+        seed: int,
+        folder: Path | None,
+    ) -> T:
+        if missing := missing_programs(system):
+            raise missing
+        with contextlib.ExitStack() as stack:
+            if folder is None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-local-")))
+            cluster = LocalCluster(system, topology, config, bugs, seed, folder.resolve())
+            stack.callback(cluster.end)
+            runner = stack.enter_context(asyncio.Runner(loop_factory=lambda: _loop(cluster)))
+            return runner.run(_through(scenario, cluster))
+
+
+def _loop(cluster: LocalCluster) -> ClientLoop:
+    loop = ClientLoop()
+    loop.route = cluster.route
+    return loop
+
+
+async def _through(scenario: Scenario[T], cluster: LocalCluster) -> T:
+    return await scenario(cluster)

@@ -1,0 +1,165 @@
+"""One node as a process: its folder, its log, its lives, and what the harness asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness import control
+from harness.clusters.process_tree import die_with_parent, kernel_state, signal_tree
+from harness.node import Address
+from harness.process import NodeFile
+from harness.run_id import VARIABLE
+
+POLL_S = 0.05
+
+
+class LocalNode:
+    """`folder` is the node's own; its log lies beside the run's other files."""
+
+    def __init__(self, name: str, folder: Path, log: Path, run: str) -> None:
+        self.name = name
+        self.folder = folder
+        self.data = folder / "data"
+        self.beside = folder / "beside"
+        self.events = folder / "events.jsonl"
+        self.log = log
+        self.incarnation = -1
+        self.disk = control.Disk()
+        """What the disk's state is; change it with `ask`."""
+        self.armed: dict[str, int] = {}
+        self.ended_by_us = False
+        self._run = run
+        self._states: dict[tuple[str, ...], control.Request] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def died_by_itself(self) -> bool:
+        return self._process is not None and not self.ended_by_us and self._process.poll() is not None
+
+    def spawn(self, command: Sequence[str], environment: NodeFile) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "environment.json"
+        path.write_bytes(msgspec.json.encode(environment))
+        self.ended_by_us = False
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *command, "--environment", str(path)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A session of its own: a Ctrl-C reaches the harness only.
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+                env={**os.environ, VARIABLE: self._run},
+            )
+        for request in self._states.values():
+            self._tell(request)
+        for step in self.armed:
+            self._tell(control.Arm(step, True))
+
+    async def listens(self, address: Address, limit_s: float) -> bool:
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline and self.running:
+            try:
+                _, writer = await asyncio.open_connection(*address)
+            except OSError:
+                await asyncio.sleep(POLL_S)
+                continue
+            writer.close()
+            return True
+        return False
+
+    def ask(self, request: control.Request) -> None:
+        """Of the present process, and of every later one."""
+        match request:
+            case control.Arm():
+                self._tell(request)
+                return
+            case control.Delay():
+                self._states["delay", request.source, request.target, request.kind] = request
+            case control.Disk():
+                self.disk = request
+                self._states["disk",] = request
+            case control.Clock():
+                self._states["clock",] = request
+        self._tell(request)
+
+    def _tell(self, request: control.Request) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            # It may be gone: the next process hears it.
+            with contextlib.suppress(OSError, ValueError):
+                self._process.stdin.write(control.encode(request))
+                self._process.stdin.flush()
+
+    # ── its end ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def kill(self) -> int | None:
+        """SIGKILL, also of a stopped one; the exit code, None where there is no process."""
+        if self._process is None:
+            return None
+        self.ended_by_us = True
+        signal_tree(self._process.pid, signal.SIGKILL)
+        return await asyncio.to_thread(self._process.wait)
+
+    async def stopped(self, wanted: bool) -> tuple[bool | None, str]:
+        """Pauses or resumes it and asks the kernel, which takes a moment; None where it cannot be asked."""
+        signal_tree(self.pid, signal.SIGSTOP if wanted else signal.SIGCONT)
+        state = None
+        for _ in range(20):
+            state = kernel_state(self.pid)
+            if state is None:
+                return None, "no /proc to ask"
+            if (state == "T") is wanted:
+                break
+            await asyncio.sleep(0.01)
+        return (state == "T") is wanted, f"{self.name} is in state {state}"
+
+    def terminate(self) -> subprocess.Popen[bytes] | None:
+        """Politely; the process, for whoever waits for its end."""
+        if self._process is None or self._process.poll() is not None:
+            return None
+        self.ended_by_us = True
+        signal_tree(self._process.pid, signal.SIGCONT)
+        self._process.terminate()
+        return self._process
+
+    def end(self) -> None:
+        """However the run ends."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self.ended_by_us = True
+            signal_tree(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    # ── what there is to say of it ───────────────────────────────────────────────────────────────────
+
+    def describe(self) -> str:
+        code = None if self._process is None else self._process.poll()
+        return "it runs but does not listen" if code is None else f"exit code {code}"
+
+    def last_lines(self, count: int) -> str:
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(f"    {line}" for line in text.splitlines()[-count:]) or "    (empty)"
