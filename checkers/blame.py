@@ -28,10 +28,29 @@ TRUNCATION = frozenset(
         "eos-loss",
         "eos-duplicate",
         "torn-txn",
+        "compaction-lost-key",
+        "compaction-resurrected-key",
+        "consume-lost",
+        "counter-under",
+        "reordered",
     }
 )
 """What the loss of acknowledged records can show as."""
-REPETITION = frozenset({"duplicate", "nonmonotonic-send", "int-nonmonotonic-send", "eos-duplicate"})
+REPETITION = frozenset(
+    {"duplicate", "nonmonotonic-send", "int-nonmonotonic-send", "eos-duplicate", "counter-over", "reordered"}
+)
+UNCOMMITTED = frozenset(
+    {
+        "aborted-read",
+        "precommitted-read",
+        "torn-txn",
+        "eos-duplicate",
+        "G1c",
+        "compaction-lost-key",
+        "compaction-resurrected-key",
+    }
+)
+"""What a reader of uncommitted records is shown: an aborted delete hides its key from it, too."""
 TRANSACTIONAL = frozenset(
     {"aborted-read", "torn-txn", "lost-write", "unseen", "lso-stuck", "eos-loss", "eos-duplicate"}
 )
@@ -47,8 +66,7 @@ def blame(anomaly: str, history: History, context: CheckContext) -> Blame:
         anomaly in TRUNCATION and _may_truncate(history, config),
         anomaly in REPETITION and not _idempotent(config),
         anomaly in REPETITION | TRUNCATION and _acks(config) == "0",
-        anomaly in ("aborted-read", "precommitted-read", "torn-txn", "eos-duplicate")
-        and config.get("isolation.level") == "read_uncommitted",
+        anomaly in UNCOMMITTED and config.get("isolation.level") == "read_uncommitted",
         anomaly in TRANSACTIONAL
         and context.workload in ("eos", "txn")
         and int(config.get("transaction.version", 2)) < 2,

@@ -13,6 +13,7 @@ queue is empty, which `drain` finds out by the group's offsets.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ from workloads.topics import create_topics
 
 TOPIC, GROUP = "jobs", "workers"
 PUT_SHARE = 0.45
+COMMIT_S = 3.0
+"""The operation must outlive its commit, so that it can say which element is in doubt."""
 
 
 class Queue:
@@ -189,7 +192,8 @@ class _Worker:
         taken += records
         if self._assignments != before:
             raise DefiniteFailure("the group has rebalanced since the poll")
-        await consumer.commit({TopicPartition(r.topic, r.partition): r.offset + 1 for r in records})
+        async with asyncio.timeout(COMMIT_S):
+            await consumer.commit({TopicPartition(r.topic, r.partition): r.offset + 1 for r in records})
 
     async def drain(self, op: Invocation) -> Completion:
         """`ok` with nothing: all that was ever put in was taken. The group's offsets say so, whoever is a member."""
