@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.settings import Setting
-from workloads.keys import Keys
-from workloads.transacting import Program, TransactionWorkload, Values, read
+from workloads.transacting import LiveKeys, Program, TransactionWorkload, Values, read
 
 
 class Append(TransactionWorkload):
@@ -20,7 +19,7 @@ class Append(TransactionWorkload):
             default=60,
             minimum=1,
             scope="workload",
-            doc="Micro-operations before a list makes room for a new one",
+            doc="Micro-operations of committed transactions before a list makes room for a new one",
         ),
         Setting(
             name="append.length",
@@ -32,9 +31,13 @@ class Append(TransactionWorkload):
     )
 
     def restart(self, config: Mapping[str, Any]) -> None:
-        self._keys = Keys("l", int(config["append.keys"]), int(config["append.uses"]))
+        self._keys = LiveKeys("l", int(config["append.keys"]), int(config["append.uses"]))
         self._length = int(config["append.length"])
         self._values = Values()
+
+    def committed(self, program: Program) -> None:
+        for _, key, _ in program:
+            self._keys.used(key)
 
     def program(self, rng: random.Random) -> Program:
         drawn: Program = []

@@ -1,4 +1,5 @@
-"""What the workloads of transactions share: a client that runs a list of micro-operations, and keys that rotate."""
+"""What the workloads of transactions share: a client that runs a list of micro-operations, and keys that make room for
+others once they were used enough."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.capabilities import MicroOperation, Transactions
-from harness.generators import Context, Generator, Rate, Repeat
+from harness.generators import Context, Generator, Rate
 from harness.settings import Setting
 from harness.topology import Topology
 from harness.workload import Client, Completion, Invocation, Test, ok
@@ -27,8 +28,39 @@ class Values:
         return self._last[key]
 
 
+class LiveKeys:
+    """`live` keys at a time; a key makes room for a new one after `uses` micro-operations of committed transactions.
+    Those that failed do not count: a key that is in use when the store goes down is still in use when it is back, so
+    that somebody sees what became of it."""
+
+    def __init__(self, prefix: str, live: int, uses: int) -> None:
+        self._prefix = prefix
+        self._uses = uses
+        self._left = {f"{prefix}{number}": uses for number in range(live)}
+        self._next = live
+
+    def draw(self, rng: random.Random) -> str:
+        """Key i is drawn with weight 1 / (i + 1)."""
+        names = list(self._left)
+        return rng.choices(names, weights=[1 / (at + 1) for at in range(len(names))])[0]
+
+    def used(self, key: str) -> None:
+        if key not in self._left:
+            return
+        self._left[key] -= 1
+        if self._left[key] <= 0:
+            fresh = f"{self._prefix}{self._next}"
+            self._next += 1
+            # The new one takes the old one's place: a hot key is followed by a hot key.
+            self._left = {
+                fresh if name == key else name: self._uses if name == key else left
+                for name, left in self._left.items()
+            }
+
+
 class TransactionWorkload:
-    """A workload is what `program` draws; `restart` forgets what an earlier run drew."""
+    """A workload is what `program` draws; `restart` forgets what an earlier run drew, and `committed` hears of each
+    transaction that did."""
 
     description = ""
     requires = frozenset({"transactions"})
@@ -42,6 +74,9 @@ class TransactionWorkload:
 
     def program(self, rng: random.Random) -> Program:
         raise NotImplementedError
+
+    def committed(self, program: Program) -> None:
+        return None
 
     def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
         return None
@@ -64,13 +99,24 @@ class TransactionWorkload:
         return StoreClient({"txn": txn}, store)
 
     def generator(self, test: Test) -> Generator:
-        def make(context: Context) -> Invocation:
-            return Invocation(f="txn", value=[list(op) for op in self.program(context.random)])
-
-        return Rate(Repeat(make), test.rate)
+        return Rate(_Programs(self), test.rate)
 
     def final_generator(self, test: Test) -> Generator | None:
         return None
+
+
+class _Programs:
+    """`harness.generators.Generator`."""
+
+    def __init__(self, workload: TransactionWorkload) -> None:
+        self._workload = workload
+
+    def next(self, context: Context) -> Invocation:
+        return Invocation(f="txn", value=[list(op) for op in self._workload.program(context.random)])
+
+    def completed(self, context: Context, invocation: Invocation, completion: Completion) -> None:
+        if completion.type == "ok":
+            self._workload.committed(_operations(invocation.value))
 
 
 def register_model() -> Setting:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.settings import Setting
-from workloads.keys import Keys
-from workloads.transacting import Program, TransactionWorkload, Values, read, register_model
+from workloads.transacting import LiveKeys, Program, TransactionWorkload, Values, read, register_model
 
 
 class TxnLostUpdate(TransactionWorkload):
@@ -25,8 +24,12 @@ class TxnLostUpdate(TransactionWorkload):
     )
 
     def restart(self, config: Mapping[str, Any]) -> None:
-        self._keys = Keys("u", int(config["txn.lost.update.keys"]), 40)
+        self._keys = LiveKeys("u", int(config["txn.lost.update.keys"]), 40)
         self._values = Values()
+
+    def committed(self, program: Program) -> None:
+        for _, key, _ in program:
+            self._keys.used(key)
 
     def program(self, rng: random.Random) -> Program:
         key = self._keys.draw(rng)

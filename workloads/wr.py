@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.settings import Setting
-from workloads.keys import Keys
-from workloads.transacting import Program, TransactionWorkload, Values, read, register_model
+from workloads.transacting import LiveKeys, Program, TransactionWorkload, Values, read, register_model
 
 
 class Wr(TransactionWorkload):
@@ -20,7 +19,7 @@ class Wr(TransactionWorkload):
             default=60,
             minimum=1,
             scope="workload",
-            doc="Micro-operations before a register makes room for a new one",
+            doc="Micro-operations of committed transactions before a register makes room for a new one",
         ),
         Setting(
             name="wr.length",
@@ -33,9 +32,13 @@ class Wr(TransactionWorkload):
     )
 
     def restart(self, config: Mapping[str, Any]) -> None:
-        self._keys = Keys("r", int(config["wr.keys"]), int(config["wr.uses"]))
+        self._keys = LiveKeys("r", int(config["wr.keys"]), int(config["wr.uses"]))
         self._length = int(config["wr.length"])
         self._values = Values()
+
+    def committed(self, program: Program) -> None:
+        for _, key, _ in program:
+            self._keys.used(key)
 
     def program(self, rng: random.Random) -> Program:
         drawn: Program = []
