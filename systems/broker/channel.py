@@ -40,8 +40,15 @@ class _Dialled(asyncio.Protocol):
     def send(self, payload: Any, client_id: str | None, deadline: float) -> asyncio.Future[Any]:
         """The response, or `TimeoutError` at that loop time."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if not self.open:
+            # Lost before whoever dialled had its first turn.
+            future.set_exception(ConnectionResetError("connection lost"))
+            return future
         self._next = (self._next + 1) & 0x7FFFFFFF
-        self.transport.write(encode_request(payload, self._next, client_id))
+        data = encode_request(payload, self._next, client_id)
+        if not self.transport.is_closing():
+            # uvloop raises for one that is; its end comes as `connection_lost`.
+            self.transport.write(data)
         if type(payload) is Encoded:
             api_key, version = payload.api_key, payload.version
         else:

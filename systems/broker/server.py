@@ -122,7 +122,7 @@ class _Connection(asyncio.Protocol):
             )
             self._server.on_error(context, error)
             return False
-        if response is None or self._lost:
+        if response is None or self._lost or self._transport.is_closing():
             return True
         self._transport.write(encode_response(response, request.correlation_id))
         if self._writable is not None:

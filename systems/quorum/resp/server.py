@@ -96,6 +96,8 @@ class RespConnection(asyncio.Protocol):
             answer = await self._commands.run(self._session, words)
             # A client that never reads must not fill the memory with answers.
             await self._drained.wait()
+            if self._transport.is_closing():
+                return
             self._transport.write(encoded(answer, self._session.version))
             if self._session.closing:
                 self._transport.close()
