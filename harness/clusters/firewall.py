@@ -58,7 +58,9 @@ class Firewall:
     def redirect(self, address: str, port: int, to_port: int, *, group: int) -> None:
         """What programs of that group dial there goes to a port of this machine instead."""
         rule = ("-d", address, "-p", "tcp", "--dport", str(port), "-m", "owner", "--gid-owner", str(group))
-        self._do("-t", "nat", "-A", "OUTPUT", *rule, *self._comment, "-j", "REDIRECT", "--to-ports", str(to_port))
+        self._do(
+            "-t", "nat", "-A", "OUTPUT", *rule, *self._comment, "-j", "REDIRECT", "--to-ports", str(to_port)
+        )
 
     def heal_all(self) -> None:
         for source in list(self._cut):

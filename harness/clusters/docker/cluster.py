@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from harness import control
 from harness.cluster import Evidence, How
-from harness.clusters.client_tasks import TaskHost
+from harness.clusters.client_tasks import ClientLoop, TaskHost
+from harness.clusters.docker.client_links import ClientLinks
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.leftovers import remove_run
 from harness.clusters.docker.netem import Quality
@@ -73,6 +74,7 @@ class DockerCluster:
         self._tail: asyncio.Task[None] | None = None
         self._nonces = itertools.count()
         self._random = random.Random(f"{seed}:docker")
+        self._client_links = ClientLinks(seed)
         self._armed: dict[tuple[str, str], Callable[[str], None]] = {}
         self._under_way: dict[asyncio.Future[None], None] = {}
 
@@ -109,6 +111,11 @@ class DockerCluster:
         await _all(node.open(disk_mb) for node in self._nodes.values())
         await _all(node.create(command) for node in self._nodes.values())
         await _all(self._relay(node) for node in self._nodes.values() if not node.netem)
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, ClientLoop):
+            loop.route = self._client_links.route
+        for node in self._nodes.values():
+            self._client_links.knows(node.name, node.places)
         self._event_files = EventFiles(
             {node.name: node.events for node in self._nodes.values()},
             ahead_ns={node.name: node.clock_ahead_ns for node in self._nodes.values()},
@@ -195,6 +202,7 @@ class DockerCluster:
 
     def remove(self) -> None:
         """Raises `UserError`, once all is removed that can be."""
+        self._client_links.close()
         remove_run(self._client, self.run)
 
     def running(self, node: str) -> bool:
@@ -245,10 +253,14 @@ class DockerCluster:
         return Evidence(False, f"{node} does not listen ({await self._nodes[node].describe()})")
 
     async def pause(self, node: str) -> Evidence:
+        if self._of_client(node):
+            return Evidence(False, f"{node} is a part of the harness, which cannot be paused")
         state = await self._nodes[node].pause(True)
         return Evidence(state == "paused", f"{node} is {state}")
 
     async def resume(self, node: str) -> Evidence:
+        if self._of_client(node):
+            return Evidence(False, f"{node} was not paused")
         state = await self._nodes[node].pause(False)
         return Evidence(state == "running", f"{node} is {state}")
 
@@ -283,7 +295,13 @@ class DockerCluster:
             await self.kill(node)
         return await self.wipe(node)
 
+    def _of_client(self, *ends: str) -> bool:
+        return any(end in self.topology.clients for end in ends)
+
     async def cut(self, source: str, target: str, *, how: How) -> Evidence:
+        if self._of_client(source, target):
+            count = self._client_links.cut(source, target, how)
+            return Evidence(True, f"{count} connections of clients concerned")
         near, far = self._nodes[target], self._nodes[source]
         await near.ask("cut", source=far.ip, how=how)
         nonce = await self._send_probe(far, near)
@@ -294,6 +312,9 @@ class DockerCluster:
         )
 
     async def heal(self, source: str, target: str) -> Evidence:
+        if self._of_client(source, target):
+            self._client_links.heal(source, target)
+            return Evidence(True)
         near, far = self._nodes[target], self._nodes[source]
         await near.ask("heal", source=far.ip)
         deadline = time.monotonic() + ARRIVAL_S
@@ -324,6 +345,9 @@ class DockerCluster:
     ) -> Evidence:
         """Told to both: a connection is in the proxies of whoever dialled it, where proxies have to stand in."""
         quality = Quality(latency_ms, jitter_ms, loss, bandwidth_kbps)
+        if self._of_client(source, target):
+            self._client_links.degrade(source, target, **quality._asdict())
+            return Evidence(True, "by proxies, as all links of clients")
         near = await self._nodes[source].ask(
             "degrade", source=source, target=target, address=self._nodes[target].ip, quality=quality
         )
@@ -353,6 +377,10 @@ class DockerCluster:
         return Evidence(True)
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
+        if self._of_client(node):
+            return Evidence(
+                offset_ms == 0 and rate == 1, f"{node} has the clock of the harness, which stays right"
+            )
         since_ns = time.monotonic_ns() + self._nodes[node].clock_ahead_ns
         await self._nodes[node].tell("clock", control.Clock(offset_ms, rate, since_ns))
         return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms, at rate {rate:g}")

@@ -18,6 +18,7 @@ from harness.clusters.docker.attached import Attached, attach
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.sandbox import NODE_GROUP
 from harness.errors import UserError
+from harness.node import Address
 from harness.process import NodeFile
 from harness.run_id import LABEL, VARIABLE
 from harness.topology import NodeInfo
@@ -86,6 +87,15 @@ class DockerNode:
     def ports(self) -> dict[str, int]:
         """As the node binds them."""
         return {"": self.info.port, **self.info.ports}
+
+    @property
+    def places(self) -> dict[Address, Address]:
+        """What clients may know it by -> where this machine reaches it."""
+        found: dict[Address, Address] = {}
+        for use, port in self.ports.items():
+            place = Address(PUBLISHED, self.published[use])
+            found |= {place: place, Address(self.ip, port): place}
+        return found
 
     @property
     def log(self) -> Path:
