@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from harness.clusters.links.link import Link, Pipe
+from harness.clusters.links.link import Link, Pipe, reset
 from harness.node import Address
 
 
@@ -27,7 +27,7 @@ class Connection:
         self.out.sends_from(transport)
         self.back.arrives_at(transport)
         if "reject" in (self.out.link.cut, self.back.link.cut):
-            transport.abort()
+            reset(transport)
             return
         self.dial()
 

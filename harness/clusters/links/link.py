@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -12,6 +15,7 @@ from harness.cluster import How
 
 RETRANSMISSION_S: Final = 0.2
 """What a lost packet costs a stream: TCP sends it again after that."""
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 WINDOW_BYTES: Final = 1 << 20
 """So much may wait in a pipe before its sender is held back, as by TCP's window."""
 
@@ -119,7 +123,8 @@ class Pipe:
         assert self._receiver is not None
         self.finished = True
         if self.abandoned:
-            self._receiver.abort()
+            # What was delivered just now must not be thrown away by a reset behind it.
+            self._receiver.close()
         elif not self._receiver.is_closing():
             self._receiver.write_eof()
         self._on_finished()
@@ -127,7 +132,7 @@ class Pipe:
     def healed(self, was: How) -> None:
         """What was dropped is sent again by whoever is still there; what was held comes in any case."""
         if was == "drop" and self.abandoned and self._receiver is not None:
-            self._receiver.abort()
+            reset(self._receiver)
             return
         self.flow()
 
@@ -139,7 +144,7 @@ class Pipe:
     def reset(self) -> None:
         for transport in (self._sender, self._receiver):
             if transport is not None:
-                transport.abort()
+                reset(transport)
 
     def hold_back(self, full: bool) -> None:
         """Backpressure: whoever writes into a full pipe waits, as with a window of TCP."""
@@ -154,3 +159,13 @@ class Pipe:
         self.link.pipes.pop(self._number, None)
         if self._timer is not None:
             self._timer.cancel()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Ends a connection so that its far end is told of an error, not of an end."""
+    end = transport.get_extra_info("socket")
+    if end is not None and not transport.is_closing():
+        # It may be gone already.
+        with contextlib.suppress(OSError):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
