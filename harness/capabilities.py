@@ -102,6 +102,16 @@ class Consumer(Protocol):
     async def close(self) -> None: ...
 
 
+class GroupMember(Consumer, Protocol):
+    """A consumer that shares the partitions of its topics with the other members of its group."""
+
+    @property
+    def membership(self) -> tuple[int, str]:
+        """Generation and member id under which it was given the partitions it has; (-1, "") before it was given any.
+        What it commits is committed under it."""
+        ...
+
+
 class Producer(Protocol):
     async def start(self) -> None:
         """Connects; a transactional producer also gets its producer id and fences its predecessors."""
@@ -142,6 +152,15 @@ class Log(Protocol):
         ...
 
     async def partitions(self, topic: str) -> int: ...
+
+
+class Groups(Log, Protocol):
+    """Capability `groups`."""
+
+    async def member(self, *, group: str, instance: str | None = None) -> GroupMember:
+        """To be subscribed. `instance` makes it a static member: another one of that name takes its place, and its
+        partitions, without a rebalance (`group.instance.id`)."""
+        ...
 
 
 # ── keys and values ──────────────────────────────────────────────────────────────────────────────────────
@@ -267,8 +286,9 @@ class Transaction(Protocol):
 class InteractiveTransactions(Protocol):
     """Capability `interactive-transactions`: reads decide what is written."""
 
-    async def prepare(self) -> None:
-        """Once a run, before any other call: the store holds no key afterwards."""
+    async def prepare(self, initial: Mapping[str, Any]) -> None:
+        """Once a run, before any other call: the store holds these keys and no other afterwards, whomever it is read
+        from."""
         ...
 
     async def interact(self, body: Callable[[Transaction], Awaitable[T]], *, read_only: bool = False) -> T:

@@ -47,13 +47,7 @@ class Bank:
 
     async def setup(self, test: Test) -> None:
         store = _store(test, "setup")
-
-        async def open_accounts(transaction: Transaction) -> None:
-            for account in _accounts(test.config):
-                await transaction.write(account, int(test.config["bank.balance"]))
-
-        await store.prepare()
-        await store.interact(open_accounts)
+        await store.prepare(dict.fromkeys(_accounts(test.config), int(test.config["bank.balance"])))
         await store.close()
 
     def client(self, test: Test, slot: int, process: int, host: str) -> Client:

@@ -7,6 +7,7 @@ definite. Of a COMMIT only the server's own word for an abort is.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ from harness.cluster import Cluster
 from systems.postgres.connecting import Wanted, connect
 
 T = TypeVar("T")
+CAUGHT_UP = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
+POLL_S = 0.05
 READ = "SELECT v FROM items WHERE k = $1"
 WRITE = "INSERT INTO items (k, v) VALUES ($1, $2) ON CONFLICT (k) DO UPDATE SET v = EXCLUDED.v"
 APPEND = "INSERT INTO items (k, v) VALUES ($1, $2) ON CONFLICT (k) DO UPDATE SET v = items.v || EXCLUDED.v"
@@ -38,11 +41,21 @@ class PostgresTransactions:
         self._readers: Wanted = "standby" if config["reads"] == "standby" else "primary"
         self._held: dict[Wanted, Any] = {}
 
-    async def prepare(self) -> None:
+    async def prepare(self, initial: Mapping[str, Any] | None = None) -> None:
         connection = await self._connected("primary")
         await connection.execute(
             "DROP TABLE IF EXISTS items; CREATE TABLE items (k text PRIMARY KEY, v jsonb NOT NULL)"
         )
+        await connection.executemany(
+            WRITE, [(key, json.dumps(value)) for key, value in (initial or {}).items()]
+        )
+        if self._readers == "standby":
+            written = await connection.fetchval("SELECT pg_current_wal_lsn()::text")
+            reader = await self._connected("standby")
+            caught_up = False
+            while not caught_up:
+                await asyncio.sleep(POLL_S)
+                caught_up = await reader.fetchval(CAUGHT_UP, written)
 
     async def transact(self, operations: Sequence[MicroOperation]) -> list[MicroOperation]:
         async def all_of_them(transaction: Transaction) -> list[MicroOperation]:
