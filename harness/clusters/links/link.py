@@ -83,7 +83,7 @@ class Pipe:
 
     def carry(self, data: bytes) -> None:
         if self.link.sound and not self._waiting and self._receiver is not None:
-            self._receiver.write(data)
+            self._deliver(data)
             return
         self._due = max(self._due, self.link.arrival(len(data), self._loop.time()))
         self._waiting.append((self._due, data))
@@ -112,12 +112,18 @@ class Pipe:
             if not data:
                 self._finish()
                 return
-            self._receiver.write(data)
+            self._deliver(data)
             self._waiting_bytes -= len(data)
         if held_back and self._waiting_bytes <= WINDOW_BYTES:
             self.hold_back(full=False)
         if self._waiting:
             self._timer = self._loop.call_at(self._waiting[0][0], self.flow)
+
+    def _deliver(self, data: bytes) -> None:
+        assert self._receiver is not None
+        if not self._receiver.is_closing():
+            # uvloop raises for one that is.
+            self._receiver.write(data)
 
     def _finish(self) -> None:
         assert self._receiver is not None
