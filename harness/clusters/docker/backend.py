@@ -17,6 +17,8 @@ from harness.clusters.docker.image import base_at_hand, node_image
 from harness.clusters.docker.leftovers import found
 from harness.errors import UserError
 from harness.leftovers import Leftover
+from harness.schedule import THROUGH_ENVIRONMENT
+from harness.system import Foreign
 from harness.topology import Topology
 
 T = TypeVar("T")
@@ -27,6 +29,9 @@ ENGINE = "a Docker engine on this machine"
 class DockerBackend:
     description = "a container a node, on a private network of a Docker engine"
     capabilities = CAPABILITIES
+
+    def capabilities_with(self, system: Any) -> frozenset[str]:
+        return CAPABILITIES - THROUGH_ENVIRONMENT if isinstance(system, Foreign) else CAPABILITIES
 
     def check(self) -> list[tuple[str, bool, str]]:
         try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.errors import UserError
 
 DISTRIBUTION = "chaos-harness"
-NOT_IN_NODES = frozenset({"numpy", "scipy", "jinja2", "rich", "click", "aiokafka"})
+NOT_IN_NODES = frozenset({"numpy", "scipy", "jinja2", "rich", "click"})
 """What only the harness's side of a run needs: drives, judges and reports."""
 MANYLINUX = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 

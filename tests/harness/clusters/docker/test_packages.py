@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from harness.clusters.docker import packages
 from harness.clusters.docker.base import MIRROR, debian_mirror
+from harness.registry import load, names
 
 
 def test_nodes_get_the_dependencies_of_their_system_and_not_those_of_judges() -> None:
@@ -14,6 +19,17 @@ def test_nodes_get_the_dependencies_of_their_system_and_not_those_of_judges() ->
     assert not names & packages.NOT_IN_NODES
     assert "redis" not in names
     assert any(line.startswith("redis") for line in packages.requirements([], "redis"))
+
+
+@pytest.mark.parametrize("name", [n for n in names("systems") if not n.startswith("toy")])
+def test_the_programs_of_nodes_import_nothing_that_is_left_out(name: str) -> None:
+    words = load("systems", name).command()
+    script = (
+        f"import importlib, sys; sys.modules.update(dict.fromkeys({sorted(packages.NOT_IN_NODES)}));"
+        f"importlib.import_module({words[words.index('-m') + 1] + '.__main__'!r})"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
 
 
 def test_a_package_that_only_the_python_of_the_image_needs_is_missed(tmp_path: Path) -> None:
