@@ -171,6 +171,13 @@ class Rationed(Protocol):
         ...
 
 
+@runtime_checkable
+class Discerning(Protocol):
+    """What a backend also has that can do to some systems less than to others."""
+
+    def capabilities_with(self, system: Any) -> frozenset[str]: ...
+
+
 Scenario = Callable[[Cluster], Awaitable[T]]
 """What a run does with a cluster; called inside the backend's event loop."""
 

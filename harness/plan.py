@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from harness import registry, timeouts
+from harness.cluster import Backend, Discerning
 from harness.clusters.docker.settings import SETTINGS as docker_settings
 from harness.clusters.ssh.settings import SETTINGS as ssh_settings
 from harness.errors import UserError, unknown_name
@@ -101,7 +102,7 @@ def resolve(spec: Spec) -> Plan:
     needed = schedule.needs.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.needs
     _check_seams(spec, system, topology, schedule, needed)
     # A promotion is asked of the system alone: no backend has to do anything for it.
-    _check_faults(spec, needed - {PROMOTE}, backend.capabilities)
+    _check_faults(spec, system, needed - {PROMOTE})
     resolved = msgspec.structs.replace(
         spec,
         concurrency=concurrency,
@@ -208,19 +209,31 @@ def _offers(name: str, required: frozenset[str]) -> bool:
         return False
 
 
-def _check_faults(spec: Spec, needed: frozenset[str], offered: frozenset[str]) -> None:
-    missing = needed - offered
+def _check_faults(spec: Spec, system: System, needed: frozenset[str]) -> None:
+    done = _capabilities(spec.backend, system)
+    missing = needed - done
     if missing:
-        able = [n for n in registry.names("backends") if _breaks(n, needed)]
+        able = [n for n in registry.names("backends") if _breaks(n, system, needed)]
+        whom = (
+            f" to system '{spec.system}'"
+            if missing & registry.load("backends", spec.backend).capabilities
+            else ""
+        )
         raise UserError(
-            f"backend '{spec.backend}' cannot do {', '.join(sorted(missing))} "
-            f"(it can do {', '.join(sorted(offered)) or 'nothing'}); "
+            f"backend '{spec.backend}' cannot do {', '.join(sorted(missing))}{whom} "
+            f"(it can do {', '.join(sorted(done)) or 'nothing'}); "
             f"backends that can: {', '.join(able) or 'none'}"
         )
 
 
-def _breaks(name: str, needed: frozenset[str]) -> bool:
+def _capabilities(name: str, system: System) -> frozenset[str]:
+    """Of a backend with this system. Where the system cannot be run at all is found out elsewhere."""
+    backend: Backend = registry.load("backends", name)
+    return backend.capabilities_with(system) if isinstance(backend, Discerning) else backend.capabilities
+
+
+def _breaks(name: str, system: System, needed: frozenset[str]) -> bool:
     try:
-        return bool(needed <= registry.load("backends", name).capabilities)
+        return needed <= _capabilities(name, system)
     except UserError:
         return False

@@ -89,6 +89,10 @@ RATIONS = frozenset({"cpu", "memory"})
 MESSAGE_KINDS = "message-kinds"
 """What a backend must be able to do, beside `slow`, for a `slow` with `kinds`."""
 
+THROUGH_ENVIRONMENT = frozenset({"power", "slow-disk", "crash-at", MESSAGE_KINDS})
+"""Kinds that are done through what a node program of ours is given (`harness.node.NodeEnvironment`), on every backend:
+nobody can do them to other programs."""
+
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One injected failure. Times are milliseconds since the workload began."""

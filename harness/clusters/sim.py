@@ -17,6 +17,7 @@ from harness.sim.errors import ProcessKilled
 from harness.sim.host import DEAD, PAUSED, RUNNING, Host, Process
 from harness.sim.settings import physics
 from harness.sim.world import World
+from harness.system import Foreign
 from harness.topology import Topology
 
 T = TypeVar("T")
@@ -425,6 +426,10 @@ class SimBackend:
 
     def __init__(self, replay: Recording | None = None) -> None:
         self._replay = replay
+
+    def capabilities_with(self, system: Any) -> frozenset[str]:
+        """Programs that we did not write cannot be simulated."""
+        return frozenset() if isinstance(system, Foreign) else CAPABILITIES
 
     def check(self) -> list[tuple[str, bool, str]]:
         return []

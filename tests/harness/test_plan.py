@@ -98,3 +98,19 @@ def test_the_command_that_runs_it_again() -> None:
     )
     replayed = msgspec.structs.replace(asked, schedule=Schedule())
     assert "--schedule runs/1/schedule.json" in repro.command(replayed, schedule_file="runs/1/schedule.json")
+
+
+def refused(**asked: Any) -> str:
+    with pytest.raises(UserError) as error:
+        resolve(Spec(workload="register", system="redis", **asked))
+    return str(error.value)
+
+
+def test_what_needs_a_node_program_of_ours_is_refused_for_others() -> None:
+    power = Schedule((Fault(at_ms=0, kind="power", selector="r1"),))
+    for backend in ("local", "docker"):
+        told = refused(backend=backend, schedule=power)
+        assert told.startswith(f"backend '{backend}' cannot do power to system 'redis'")
+        assert told.endswith("backends that can: none")
+    full = Schedule((Fault(at_ms=0, kind="disk-full", selector="r1"),))
+    assert refused(backend="local", schedule=full).endswith("backends that can: docker")

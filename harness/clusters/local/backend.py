@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from harness.cluster import Scenario
 from harness.clusters.client_tasks import ClientLoop
-from harness.clusters.local.cluster import CAPABILITIES, LocalCluster
+from harness.clusters.local.cluster import CAPABILITIES, LocalCluster, capabilities_with
 from harness.foreign import missing_programs
 
 T = TypeVar("T")
@@ -20,6 +20,9 @@ T = TypeVar("T")
 class LocalBackend:
     description = "real processes on this machine, every link through a proxy of the harness"
     capabilities = CAPABILITIES
+
+    def capabilities_with(self, system: Any) -> frozenset[str]:
+        return capabilities_with(system)
 
     def check(self) -> list[tuple[str, bool, str]]:
         return [("SIGSTOP and process groups (POSIX)", sys.platform != "win32", "use Linux or macOS")]

@@ -29,7 +29,7 @@ from harness.kept_disk import lose_power
 from harness.node import Address, NodeEvent
 from harness.process import NodeFile, Port
 from harness.run_id import new_run_id
-from harness.schedule import MESSAGE_KINDS
+from harness.schedule import MESSAGE_KINDS, THROUGH_ENVIRONMENT
 from harness.system import Foreign, System
 from harness.topology import Topology
 
@@ -40,11 +40,17 @@ CAPABILITIES = frozenset(
         *("join", "leave", "replace"),
     }
 )
+OURS = THROUGH_ENVIRONMENT | {"disk-full"}
+"""What takes a node program of ours: its disk is an object that obeys."""
 POLL_S = 0.05
 TERMINATE_S = 3.0
 LAST_LOG_LINES = 8
 UNKNOWN = "?"
 """Whose a connection is that no node and no client host has made."""
+
+
+def capabilities_with(system: System) -> frozenset[str]:
+    return CAPABILITIES - OURS if isinstance(system, Foreign) else CAPABILITIES
 
 
 class LocalCluster:
@@ -58,7 +64,7 @@ class LocalCluster:
         folder: Path,
     ) -> None:
         self.topology = topology
-        self.capabilities = CAPABILITIES
+        self.capabilities = capabilities_with(system)
         self.run_id = new_run_id()
         self._system = system
         self._foreign = isinstance(system, Foreign)
@@ -308,7 +314,6 @@ class LocalCluster:
     # ── faults of disks and clocks ───────────────────────────────────────────────────────────────────
 
     async def power_fail(self, node: str, *, torn: bool = False) -> Evidence:
-        self._ours("power")
         there = self._nodes[node]
         await there.kill()
         part = int.from_bytes(os.urandom(2)) / 65536 if torn else None
@@ -325,13 +330,11 @@ class LocalCluster:
         return Evidence(not there.data.exists(), f"{node} lost its disk with {lost} bytes")
 
     async def fill_disk(self, node: str, *, full: bool) -> Evidence:
-        self._ours("disk-full")
         there = self._nodes[node]
         there.ask(msgspec.structs.replace(there.disk, full=full))
         return Evidence(True, f"the disk of {node} {'is full' if full else 'has room again'}")
 
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
-        self._ours("slow-disk")
         there = self._nodes[node]
         there.ask(msgspec.structs.replace(there.disk, latency_ms=latency_ms, jitter_ms=jitter_ms))
         return Evidence(
@@ -339,7 +342,8 @@ class LocalCluster:
         )
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
-        self._ours("clock")
+        if self._foreign:
+            raise UserError("backend 'local' cannot move the clock of programs that we did not write")
         self._nodes[node].ask(control.Clock(offset_ms, rate, time.monotonic_ns()))
         return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}")
 
@@ -402,13 +406,6 @@ class LocalCluster:
             return Evidence(False, f"{node} is no member")
         await self._nodes[node].kill()
         return await self.wipe(node)
-
-    def _ours(self, kind: str) -> None:
-        """Clocks and disks are those of our own node programs."""
-        if self._foreign:
-            raise UserError(
-                f"backend 'local' cannot do {kind} to programs that we did not write: use --on docker"
-            )
 
 
 def _await_end(processes: list[subprocess.Popen[bytes]]) -> None:
