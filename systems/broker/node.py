@@ -13,7 +13,7 @@ from systems.broker.context import Handler, RequestContext, Service
 from systems.broker.controller.node import run_controller
 from systems.broker.coordinators import coordinator_services
 from systems.broker.lifecycle import Lifecycle
-from systems.broker.log_dir import on_log_dir
+from systems.log_dir import on_log_dir
 from systems.broker.log_reports import LogReports
 from systems.broker.metadata import MetadataImage
 from systems.broker.replica_fetcher import ReplicaFetchers, fetch_limits

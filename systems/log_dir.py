@@ -1,8 +1,8 @@
-"""The log directory: a broker that can no longer write to it stops at once, as Kafka does.
+"""The log directory: a node that can no longer write to it stops at once, as Kafka's brokers do.
 
-A broker whose disk is full or broken is worse than one that is gone: it stays leader of partitions that it cannot
-serve. It halts without a word, so that the controllers fence it and others lead; Kafka does so when its last log
-directory fails (`LogManager.handleLogDirFailure`).
+One whose disk is full or broken is worse than one that is gone: it stays leader of what it cannot serve, or answers
+with what it could not keep. It halts without a word, so that it is fenced and others serve; Kafka does so when its
+last log directory fails (`LogManager.handleLogDirFailure`).
 """
 
 from __future__ import annotations
