@@ -56,6 +56,10 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+LEFT_OUT = "left_out"
+"""Measure of a checker that could not judge all of the input: a line for each part that it had to leave out."""
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of one checker. `reason` is required with `unknown`, and carries the number."""
 

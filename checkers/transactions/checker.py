@@ -17,10 +17,11 @@ from checkers.transactions.kafka import ANOMALIES_OF_LOGS, judge_log
 from checkers.transactions.loading import TransactionHistory, from_history, read_transactions
 from checkers.transactions.micro_operations import OK, READ, WRITE, Model, Transactions, named_key
 from checkers.transactions.models import DEFAULT, MODELS, forbidden, gravity, named, ruled_out, strongest
+from checkers.transactions.written_twice import without_doubles
 from harness.checker import CheckContext
 from harness.errors import unknown_name
 from harness.history import History, read_history
-from harness.results import Anomaly, Result, Verdict
+from harness.results import LEFT_OUT, Anomaly, Result, Verdict
 
 _CYCLES = {
     "G0": "a cycle of writes over each other (ww): dirty write",
@@ -120,6 +121,7 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
         sequential=_switch(context, "sequential-keys"),
         wfr=_switch(context, "wfr-keys"),
     )
+    txns, left_out = without_doubles(txns, model)
     inference = _infer(txns, model, keys)
     cycles = find_cycles(txns, inference.graph, inference.committed)
     teller = Teller(
@@ -132,7 +134,7 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
     anomalies = _anomalies(txns, inference, cycles, teller, bad, faults)
     names = {a.name for a in anomalies}
     violated = bool(names & bad)
-    reason = None if violated else too_thin(txns, cycles, bad)
+    reason = None if violated else left_out[0] if left_out else too_thin(txns, cycles, bad)
     verdict = Verdict.INVALID if violated else Verdict.VALID if reason is None else Verdict.UNKNOWN
     return Result(
         checker="elle",
@@ -151,6 +153,7 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
             "edges": len(inference.graph),
             "unordered_versions": inference.unordered,
             "searches_cut": list(cycles.cut),
+            **({LEFT_OUT: left_out} if left_out else {}),
         },
     )
 

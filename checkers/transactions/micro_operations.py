@@ -71,6 +71,8 @@ class Transactions:
     elements: Ints
     keys: Sequence[Any]
     others: Sequence[Any]
+    where: Callable[[int], str]
+    """A position in the history, in words for the user's mistakes."""
 
     def __len__(self) -> int:
         return len(self.process)
@@ -292,6 +294,7 @@ class Columns:
             elements=self._elements.array(),
             keys=self._key_names,
             others=self._other_names,
+            where=self._where,
         )
 
 

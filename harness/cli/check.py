@@ -12,11 +12,13 @@ from harness import edn, registry, store
 from harness.campaign import RunLine, line, summarise
 from harness.checker import CheckContext
 from harness.cli import options
+from harness.cli.group import BAD_INPUT
 from harness.cli.verdict import check_expected, exit_code, expectation, print_outcome, to_json
 from harness.errors import UserError, unknown_name
 from harness.execute import Outcome, judge_run
 from harness.history import History
 from harness.judge import RunResult, judge
+from harness.results import LEFT_OUT
 from harness.runner import Problem, Recording
 from harness.schedule import KINDS
 from harness.spec import Spec
@@ -67,7 +69,7 @@ def command(
 ) -> int:
     """Judge a run folder, or a bare history.jsonl: no cluster, no run.
 
-    A run that was killed in the middle is judged by what it had written; its result is then stored. A
+    What cannot be judged is told, the rest is judged, and the exit code is 2. A run that was killed in the middle is judged by what it had written; its result is then stored. A
     result that exists is left as it is.
     """
     if not what.exists():
@@ -102,7 +104,10 @@ def command(
         sentence = expectation(summary, expect)
         if sentence is not None:
             click.echo(sentence)
-    return exit_code(summary, expect)
+    left_out = [line for result in outcome.result.results for line in result.measures.get(LEFT_OUT, ())]
+    for line_told in left_out:
+        click.echo(f"chaos: {line_told}", err=True)
+    return BAD_INPUT if left_out else exit_code(summary, expect)
 
 
 def _checkers_of(model: str | None) -> tuple[str, ...]:

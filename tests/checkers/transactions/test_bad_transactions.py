@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from checkers.transactions import ElleChecker
 from harness.checker import CheckContext
+from harness.cli.group import chaos
 from harness.errors import UserError
 from harness.history import read_history
 from harness.results import Verdict
@@ -57,22 +59,64 @@ def test_a_transaction_that_the_model_does_not_know(tmp_path: Path, value: Any, 
     assert complaint in told(path)
 
 
-def test_the_same_append_twice(tmp_path: Path) -> None:
-    twice = [["append", "x", 1]]
+@pytest.mark.parametrize(
+    ("model", "f", "verb"), [("list-append", "append", "appends"), ("rw-register", "w", "writes")]
+)
+def test_the_same_write_twice(tmp_path: Path, model: str, f: str, verb: str) -> None:
+    """Nothing is said of that key, and everything of the others."""
+    twice = [[f, "x", 1], [f, "y", 1]]
+    once = [[f, "x", 1]]
+    read = [["r", "y", [1] if f == "append" else 1]]
+    unread = [["r", "y", [] if f == "append" else None]]
+    events = [(0, "invoke", twice), (0, "ok", twice), (1, "invoke", once), (1, "fail", once)]
+    rest = [
+        (2, "invoke", [["r", "y", None]]),
+        (2, "ok", read),
+        (2, "invoke", [["r", "y", None]]),
+        (2, "ok", unread),
+    ]
+    path = written(tmp_path / "history.jsonl", *events, *rest[:2])
+    context = CheckContext(options={"model": model})
+    for history in (read_history(path), ElleChecker().read(path, context)):
+        result = ElleChecker().check(history, context)
+        assert result.verdict is Verdict.UNKNOWN
+        assert result.reason is not None
+        assert f"T3 {verb} 1 to x although T1 did so already" in result.reason
+        assert "x is left out" in result.reason
+        assert result.measures["left_out"] == [result.reason]
+    assert f"{path}: line 4: T3 {verb}" in result.reason
+    path = written(tmp_path / "history.jsonl", *events, *rest)
+    assert ElleChecker().check(ElleChecker().read(path, context), context).verdict is Verdict.INVALID
+
+
+def test_the_same_write_twice_in_one_transaction(tmp_path: Path) -> None:
+    twice = [["append", "x", "a"], ["append", "x", "a"]]
+    path = written(tmp_path / "history.jsonl", (0, "invoke", twice), (0, "ok", twice))
+    result = ElleChecker().check(read_history(path), CheckContext())
+    assert "operation with index 1: T1 appends 'a' to x twice" in str(result.reason)
+
+
+def test_bad_lines_on_the_command_line(tmp_path: Path) -> None:
+    """One line of what is wrong, with its place, and exit code 2; the rest is judged and shown."""
+    twice = [["append", "x", 1], ["append", "y", 1]]
     path = written(
         tmp_path / "history.jsonl",
-        (0, "invoke", twice),
-        (0, "ok", twice),
-        (1, "invoke", twice),
-        (1, "fail", twice),
+        *((0, "invoke", twice), (0, "ok", twice), (1, "invoke", [["append", "x", 1]])),
+        *(
+            (1, "ok", [["append", "x", 1]]),
+            (2, "invoke", [["r", "y", None]]),
+            (2, "ok", [["r", "y", [1, 1]]]),
+        ),
     )
-    assert "T3 appends 1 to x although T1 did so already" in told(path)
-
-
-def test_a_value_written_twice_to_a_register(tmp_path: Path) -> None:
-    twice = [["w", "x", 1], ["w", "x", 1]]
-    path = written(tmp_path / "history.jsonl", (0, "invoke", twice), (0, "ok", twice))
-    assert "must be written once" in told(path, model="rw-register")
+    words = ["check", str(path), "--model", "list-append"]
+    done = CliRunner().invoke(chaos, words, catch_exceptions=False)
+    assert done.exit_code == 2
+    assert "duplicate-elements" in done.output
+    [line] = [line for line in done.output.splitlines() if line.startswith("chaos: ")]
+    assert "history.jsonl: line 4: T3 appends 1 to x although T1 did so already" in line
+    done = CliRunner().invoke(chaos, [*words, "--consistency-model", "serialisable"], catch_exceptions=False)
+    assert done.exit_code == 2
+    assert "did you mean 'serializable'?" in done.output
 
 
 @pytest.mark.parametrize(
