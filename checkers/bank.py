@@ -34,6 +34,10 @@ class BankChecker:
         "missing-account": "a read of all accounts lacks one, or shows one that there never was",
     }
 
+    def validate(self, config: Mapping[str, Any]) -> None:
+        """Raises `UserError` with the nearest known name of a consistency model."""
+        promised(CheckContext(config=config))
+
     def check(self, history: History, context: CheckContext) -> Result:
         reads = [o for o in history.operations if o.f in READS and o.outcome == "ok"]
         transfers = [o for o in history.operations if o.f == "transfer" and o.outcome != "fail"]

@@ -26,7 +26,8 @@ class CheckContext(msgspec.Struct, frozen=True, kw_only=True):
 
 class Checker(Protocol):
     """A checker of histories too big for one object an event may also have `read(path, context) -> History`, a
-    loader of its own: `chaos check FILE` uses it where that checker judges alone."""
+    loader of its own: `chaos check FILE` uses it where that checker judges alone. One with settings of its own may
+    have `validate(config)`, which raises `UserError` before a run starts."""
 
     description: str
     anomalies: Mapping[str, str]

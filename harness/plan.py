@@ -97,6 +97,9 @@ def resolve(spec: Spec) -> Plan:
     )
     system.validate(topology, config)
     workload.validate(topology, config)
+    for checker in workload.checkers:
+        if validate := getattr(registry.load("checkers", checker), "validate", None):
+            validate(config)
     schedule = spec.schedule or _schedule(nemeses, topology, spec, config)
     check_schedule(schedule, topology, system.view(topology))
     needed = schedule.needs.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.needs

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.settings import Setting
-from workloads.transacting import LiveKeys, Program, TransactionWorkload, Values, read
+from workloads.transacting import LiveKeys, Program, TransactionWorkload, Values, consistency_model, read
 
 
 class Append(TransactionWorkload):
@@ -28,6 +28,7 @@ class Append(TransactionWorkload):
             scope="workload",
             doc="Most micro-operations of a transaction",
         ),
+        consistency_model(),
     )
 
     def restart(self, config: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from harness.settings import Setting
 from harness.topology import Topology
 from harness.workload import Client, Completion, Invocation, Test, ok
 from workloads.store_client import StoreClient
+from workloads.transacting import consistency_model
 
 MOST = 5
 """The biggest amount of one transfer."""
@@ -34,6 +35,7 @@ class Bank:
         Setting(
             name="bank.negative", default=False, scope="workload", doc="Whether balances may become negative"
         ),
+        consistency_model(),
     )
     checkers: tuple[str, ...] = ("bank", "availability")
     default_rate = 200.0

@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.settings import Setting
-from workloads.transacting import Program, TransactionWorkload, read, register_model, shuffled
+from workloads.transacting import (
+    Program,
+    TransactionWorkload,
+    consistency_model,
+    read,
+    register_model,
+    shuffled,
+)
 
 GROUP = 3
 READERS = 4
@@ -16,7 +23,7 @@ READERS = 4
 
 class LongFork(TransactionWorkload):
     description = "independent writes, and readers of all of them: does everybody see one order?"
-    settings: tuple[Setting, ...] = (register_model(),)
+    settings: tuple[Setting, ...] = (register_model(), consistency_model())
 
     def restart(self, config: Mapping[str, Any]) -> None:
         self._groups = 0

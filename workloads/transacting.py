@@ -28,6 +28,16 @@ class Values:
         return self._last[key]
 
 
+def consistency_model() -> Setting:
+    return Setting(
+        name="elle.consistency-model",
+        default="",
+        scope="workload",
+        doc="The isolation that the history must show; empty: what the system's configuration promises "
+        "(`--consistency-model` of `chaos test`)",
+    )
+
+
 class LiveKeys:
     """`live` keys at a time; a key makes room for a new one after `uses` micro-operations of committed transactions.
     Those that failed do not count: a key that is in use when the store goes down is still in use when it is back, so
@@ -64,8 +74,8 @@ class TransactionWorkload:
 
     description = ""
     requires = frozenset({"transactions"})
-    settings: tuple[Setting, ...] = ()
-    checkers = ("elle", "availability")
+    settings: tuple[Setting, ...] = (consistency_model(),)
+    checkers: tuple[str, ...] = ("elle", "availability")
     default_rate = 200.0
     default_concurrency = 10
 

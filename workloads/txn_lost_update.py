@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.settings import Setting
-from workloads.transacting import LiveKeys, Program, TransactionWorkload, Values, read, register_model
+from workloads.transacting import (
+    LiveKeys,
+    Program,
+    TransactionWorkload,
+    Values,
+    consistency_model,
+    read,
+    register_model,
+)
 
 
 class TxnLostUpdate(TransactionWorkload):
@@ -21,6 +29,7 @@ class TxnLostUpdate(TransactionWorkload):
             doc="Registers in use at a time",
         ),
         register_model(),
+        consistency_model(),
     )
 
     def restart(self, config: Mapping[str, Any]) -> None:

@@ -77,6 +77,12 @@ class ElleChecker:
             txns = from_history(history, model)
         return judge(txns, context, outages(history))
 
+    def validate(self, config: Mapping[str, Any]) -> None:
+        """Raises `UserError` with the nearest known name of a model."""
+        context = CheckContext(config=config)
+        model_of(context)
+        promised(context)
+
     def read(self, path: Path, context: CheckContext) -> History:
         """A `history.jsonl` in the form that this checker judges, without an object an event."""
         model = model_of(context)
@@ -105,7 +111,7 @@ def promised(context: CheckContext) -> str:
     show commits in the order of the log, the primary in that of its memory: a fork of independent transactions may
     last for ever (Jepsen, Amazon RDS for PostgreSQL 17.4), which parallel snapshot isolation allows."""
     asked = _option(context, "consistency-model", None)
-    if asked is not None:
+    if asked:
         return named(str(asked)).name
     model = ISOLATION.get(str(context.config.get("isolation", "")), DEFAULT)
     if context.config.get("reads") == "standby" and model == "snapshot-isolation":

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from harness import store
+from harness import registry, store
 from harness.campaign import RunLine, line, run_seeds, summarise
 from harness.cli import options
 from harness.cli.group import UNKNOWN
@@ -53,6 +53,11 @@ DEFAULT = Spec()
 @options.profile
 @options.settings
 @click.option("--bug", "bugs", multiple=True, metavar="NAME", help="Switch a known mistake of the system on.")
+@click.option(
+    "--consistency-model",
+    metavar="NAME",
+    help="elle, bank: the isolation it must show.  [default: what the system promises]",
+)
 @click.option("--expect", multiple=True, metavar="ANOMALY", help="Exit 0 when exactly these are found.")
 @click.option(
     "--final",
@@ -91,6 +96,7 @@ def command(
     profile: str,
     settings: tuple[str, ...],
     bugs: tuple[str, ...],
+    consistency_model: str | None,
     expect: tuple[str, ...],
     final: str,
     out: Path,
@@ -104,6 +110,8 @@ def command(
     """
     check_expected(expect)
     given: dict[str, object] = dict(options.parse_settings(settings))
+    if consistency_model is not None:
+        given |= _consistency_model(workload, consistency_model)
     if trace:
         given["sim.trace"] = True
     spec = Spec(
@@ -139,6 +147,21 @@ def _seed(text: str) -> int:
         return int(text)
     except ValueError:
         raise UserError(f"--seed {text}: expected a whole number or 'random'") from None
+
+
+def _consistency_model(workload: str, name: str) -> dict[str, object]:
+    """Raises `UserError` for a workload that is not judged by its isolation."""
+    key = "elle.consistency-model"
+    judged = [n for n in registry.names("workloads") if key in _keys(n)]
+    if workload not in judged:
+        raise UserError(
+            f"--consistency-model is for workloads of transactions ({', '.join(judged)}), not for '{workload}'"
+        )
+    return {key: name}
+
+
+def _keys(workload: str) -> list[str]:
+    return [setting.name for setting in registry.load("workloads", workload).settings]
 
 
 def _warn(text: str) -> None:
