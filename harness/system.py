@@ -123,6 +123,15 @@ class Foreign(Protocol):
 
 
 @runtime_checkable
+class TellsTime(Protocol):
+    """What a foreign system also has that can be asked for its wall clock, so that a fault of it can be verified."""
+
+    async def wall_clock(self, cluster: Cluster, node: str) -> float:
+        """Seconds since 1970 by the program's own clock. Raises `OSError` where it does not answer."""
+        ...
+
+
+@runtime_checkable
 class NamesSubjects(Protocol):
     """What a system also has whose selectors take arguments that no workload knows of."""
 

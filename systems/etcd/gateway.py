@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -38,6 +39,14 @@ class Gateway:
         if any(words in said for words in REFUSED):
             raise DefiniteFailure(said)
         raise ConnectionError(f"HTTP {answer.status_code}: {said}")
+
+    async def date(self) -> float:
+        """Seconds since 1970, as the member stamps its answers. Raises `ConnectionError`."""
+        try:
+            answer = await self._http.get("/version")
+        except httpx.HTTPError as error:
+            raise ConnectionError(_told(error)) from None
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp()
 
     async def close(self) -> None:
         await self._http.aclose()

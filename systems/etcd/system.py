@@ -11,6 +11,7 @@ from harness.capabilities import DefiniteFailure
 from harness.catalogue import Entry
 from harness.cluster import Cluster
 from harness.errors import UserError
+from harness.faketime import SETTING as FAKETIME
 from harness.foreign import STATE
 from harness.node import NodeEvent, NodeProgram
 from harness.settings import Setting, Value
@@ -73,7 +74,7 @@ class EtcdSystem:
     capabilities = frozenset({"key-value", "compare-and-set", "counters", "sets"})
     programs: Mapping[str, str] = {"etcd": "etcd-server"}
     debian_packages: tuple[str, ...] = tuple(programs.values())
-    settings = SETTINGS
+    settings = (*SETTINGS, FAKETIME)
     profiles: Mapping[str, Mapping[str, Value]] = {}
     playground: Mapping[str, Value] = {}
     bugs: Mapping[str, str] = {}
@@ -113,6 +114,16 @@ class EtcdSystem:
             if await _whole(cluster):
                 return
             await asyncio.sleep(POLL_S)
+
+    async def wall_clock(self, cluster: Cluster, node: str) -> float:
+        """To the second."""
+        from systems.etcd.gateway import Gateway
+
+        gateway = Gateway(cluster.address(node, client=HOST), ANSWER_S)
+        try:
+            return await gateway.date()
+        finally:
+            await gateway.close()
 
     def client(self, capability: str, cluster: Cluster, host: str, config: Mapping[str, Any]) -> Any:
         from systems.etcd.client import CLIENTS

@@ -10,6 +10,7 @@ from typing import Any
 from harness.catalogue import Entry
 from harness.cluster import Cluster, Evidence
 from harness.errors import UserError
+from harness.faketime import SETTING as FAKETIME
 from harness.foreign import STATE
 from harness.node import NodeEvent, NodeProgram
 from harness.settings import Value
@@ -74,6 +75,22 @@ class PostgresSystem:
 
     async def ready(self, cluster: Cluster) -> None:
         await self.recovered(cluster)
+
+    async def wall_clock(self, cluster: Cluster, node: str) -> float:
+        import asyncpg
+
+        from systems.postgres.connecting import DATABASE, USER
+
+        address = cluster.address(node, client="ready")
+        try:
+            connection = await asyncpg.connect(
+                host=address.host, port=address.port, user=USER, database=DATABASE, ssl=False
+            )
+            said = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())")
+            await connection.close()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise ConnectionError(str(error)) from None
+        return float(said)
 
     async def recovered(self, cluster: Cluster) -> None:
         """Every server takes connections, one of them is the primary, and the other has applied what the primary had

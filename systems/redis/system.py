@@ -11,6 +11,7 @@ from harness.capabilities import DefiniteFailure
 from harness.catalogue import Entry
 from harness.cluster import Cluster
 from harness.errors import UserError
+from harness.faketime import SETTING as FAKETIME
 from harness.foreign import STATE
 from harness.node import NodeEvent, NodeProgram
 from harness.settings import Setting, Value
@@ -109,7 +110,7 @@ class RedisSystem:
     capabilities = frozenset({"key-value", "compare-and-set", "counters", "sets"})
     programs: Mapping[str, str] = {"redis-server": "redis-server", "redis-sentinel": "redis-sentinel"}
     debian_packages: tuple[str, ...] = tuple(programs.values())
-    settings = SETTINGS
+    settings = (*SETTINGS, FAKETIME)
     profiles: Mapping[str, Mapping[str, Value]] = {}
     playground: Mapping[str, Value] = {}
     bugs: Mapping[str, str] = {}
@@ -158,6 +159,12 @@ class RedisSystem:
             if await _whole(cluster):
                 return
             await asyncio.sleep(POLL_S)
+
+    async def wall_clock(self, cluster: Cluster, node: str) -> float:
+        from systems.redis.connection import ask
+
+        seconds, microseconds = await ask(cluster.address(node, client=HOST), ANSWER_S, "TIME")
+        return int(seconds) + int(microseconds) / 1e6
 
     def client(self, capability: str, cluster: Cluster, host: str, config: Mapping[str, Any]) -> Any:
         from systems.redis.client import CLIENTS
