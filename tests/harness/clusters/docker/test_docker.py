@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from harness.clusters.docker.leftovers import found
 from harness.errors import UserError
 from harness.execute import Outcome, execute
 from harness.history import read_history
+from harness.node import Address
 from harness.plan import resolve
 from harness.results import Verdict
 from harness.run_id import in_use
@@ -60,6 +62,22 @@ def with_cluster(scenario: Callable[[DockerCluster], Awaitable[None]], folder: P
     )
 
 
+async def asked(address: Address, request: bytes, within_s: float) -> bytes:
+    async with asyncio.timeout(within_s):
+        reader, writer = await asyncio.open_connection(*address)
+        try:
+            writer.write(request)
+            return await reader.readline()
+        finally:
+            writer.close()
+
+
+async def seconds(work: Awaitable[bytes]) -> float:
+    before = time.monotonic()
+    assert await work
+    return time.monotonic() - before
+
+
 def of_this_process(engine: Any) -> list[str]:
     return [left.what for left in found(engine) if left.run.split(".")[1] == str(os.getpid())]
 
@@ -98,14 +116,12 @@ def test_every_fault_bites_and_is_undone(tmp_path: Path) -> None:
             assert isinstance(told, bool)
             return told
 
-        async def answer(node: str, request: bytes) -> bytes:
-            import asyncio
-
-            reader, writer = await asyncio.open_connection(*cluster.address(node, client="client-0"))
-            writer.write(request)
-            said = await asyncio.wait_for(reader.readline(), 5)
-            writer.close()
-            return said
+        async def answer(
+            node: str, request: bytes, *, client: str = "client-0", within_s: float = 5
+        ) -> bytes:
+            return await cluster.client_host(client).spawn(
+                asked(cluster.address(node, client=client), request, within_s)
+            )
 
         for how in ("drop", "reject", "hold"):
             assert await reaches("n1", "n2")
@@ -134,12 +150,72 @@ def test_every_fault_bites_and_is_undone(tmp_path: Path) -> None:
         assert (await cluster.restart("n2")).verified is True
         assert await answer("n2", b"all\n") == b"\n"
 
+        assert (await cluster.cut("client-0", "n2", how="drop")).verified is True
+        with pytest.raises(TimeoutError):
+            await answer("n2", b"all\n", within_s=0.5)
+        assert await answer("n2", b"all\n", client="client-1") == b"\n"
+        assert await answer("n3", b"all\n") == b"\n"
+        assert (await cluster.heal("client-0", "n2")).verified is True
+        assert (await cluster.degrade("n2", "client-0", latency_ms=300, jitter_ms=0)).verified is True
+        assert await seconds(answer("n2", b"all\n")) >= 0.3
+        await cluster.degrade("n2", "client-0", latency_ms=0, jitter_ms=0)
+
+        assert (await cluster.slow_disk("n2", latency_ms=300, jitter_ms=0)).verified is True
+        assert await seconds(answer("n2", b"add 9\n")) >= 0.3
+        await cluster.slow_disk("n2", latency_ms=0, jitter_ms=0)
+        assert (await cluster.power_fail("n2")).verified is True
+        assert (await cluster.restart("n2")).verified is True
+        assert await answer("n2", b"all\n") == b"9\n"
+
         assert (await cluster.limit_cpu("n3", cores=0.05)).verified is True
         assert (await cluster.limit_cpu("n3", cores=None)).verified is True
         assert (await cluster.limit_memory("n3", more_mb=1)).verified is True
         assert (await cluster.limit_memory("n3", more_mb=None)).verified is True
 
     with_cluster(scenario, tmp_path, **{"docker.disk.mb": 16})
+
+
+def test_what_nodes_say_to_each_other_is_slow_in_one_direction(tmp_path: Path, engine: Any) -> None:
+    script = (
+        "import socket, sys, time; s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5);"
+        "t = time.monotonic(); s.sendall(b'all\\n'); s.recv(100); print(time.monotonic() - t)"
+    )
+
+    async def scenario(cluster: DockerCluster) -> None:
+        nodes = cluster._nodes
+
+        def question(source: str, target: str) -> float:
+            """As a program of the node asks it."""
+            [container] = [
+                c
+                for c in engine.containers.list(
+                    filters={"label": [f"chaos.run={cluster.run}", f"chaos.node={source}"]}
+                )
+                if not c.name.endswith("-sandbox")
+            ]
+            place = [nodes[target].ip, str(nodes[target].info.port)]
+            code, told = container.exec_run(["python3", "-c", script, *place])
+            assert code == 0, told
+            return float(told)
+
+        assert question("n1", "n2") < 0.2
+        assert (await cluster.degrade("n1", "n2", latency_ms=300, jitter_ms=0)).verified is True
+        assert 0.3 <= await asyncio.to_thread(question, "n1", "n2") < 0.6
+        assert 0.3 <= await asyncio.to_thread(question, "n2", "n1") < 0.6
+        assert await asyncio.to_thread(question, "n1", "n3") < 0.2
+        assert (await cluster.degrade("n1", "n2", latency_ms=0, jitter_ms=0)).verified is True
+        assert await asyncio.to_thread(question, "n1", "n2") < 0.2
+
+    with_cluster(scenario, tmp_path)
+
+
+def test_a_node_dies_at_the_step_it_was_armed_at(tmp_path: Path) -> None:
+    crash = Fault(at_ms=500, kind="crash-at", selector="n1", duration_ms=1_200, params={"step": "bag.add"})
+    outcome = run(tmp_path, schedule=Schedule((crash,)))
+    assert outcome.result.verdict is Verdict.VALID, outcome.result.reason
+    assert outcome.folder is not None
+    told = [op for op in read_history(outcome.folder / "history.jsonl").faults if op.type == "ok"]
+    assert [op.f for op in told] == ["crash-at", "kill", "restart"]
 
 
 def test_nothing_is_published_beyond_this_machine(tmp_path: Path, engine: Any) -> None:
