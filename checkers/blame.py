@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from checkers.blame_in_store import blame_in_store
 from harness.checker import CheckContext
 from harness.history import History
 from harness.results import Blame
@@ -60,6 +61,8 @@ def blame(anomaly: str, history: History, context: CheckContext) -> Blame:
     if context.bugs:
         return Blame.SERVER
     config = context.config
+    if "conflict" in config:
+        return blame_in_store(anomaly, history, context, without_power=most_without_power(history))
     if anomaly.startswith(("eos-", "offset-", "torn-")) and _application_is_unsafe(config):
         return Blame.WORKLOAD
     reasons = (
@@ -106,10 +109,10 @@ def _may_truncate(history: History, config: Mapping[str, Any]) -> bool:
     if min_isr < 2 or int(config.get("replication.factor", 3)) < 2:
         return True
     flushed = int(config.get("log.flush.interval.messages", 0)) == 1
-    return not flushed and _most_without_power(history) >= min_isr
+    return not flushed and most_without_power(history) >= min_isr
 
 
-def _most_without_power(history: History) -> int:
+def most_without_power(history: History) -> int:
     """The most nodes that were without power at the same time."""
     off: dict[str, int] = {}
     most = 0

@@ -1,6 +1,7 @@
 """Workload `write-once`: every key is written once. Is what was acknowledged there in the end?
 
-Keys come in groups, told as sets: `add` writes one key of its group, `final-read` reads all of them.
+Keys come in groups, told as sets: `add` writes one key of its group; `read`, meanwhile, and `final-read` read all of
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ GROUP = 20
 class WriteOnce:
     description = "keys that are written once: is what was acknowledged there in the end?"
     requires = frozenset({"key-value"})
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[Setting, ...] = (
+        Setting(
+            name="write.once.read.share",
+            default=0.05,
+            minimum=0.0,
+            maximum=1.0,
+            scope="workload",
+            doc="Share of reads of a group while others write",
+        ),
+    )
     checkers = ("set", "availability")
     default_rate = 60.0
     default_concurrency = 10
@@ -52,10 +62,14 @@ class WriteOnce:
             held = [(await store.get(f"w{number}")).value for number in range(first, first + GROUP)]
             return ok([value for value in held if value is not None])
 
-        return StoreClient({"add": add, "final-read": read}, store)
+        return StoreClient({"add": add, "read": read, "final-read": read}, store)
 
     def generator(self, test: Test) -> Generator:
+        share = float(test.config["write.once.read.share"])
+
         def make(context: Context) -> Invocation:
+            if self._values and context.random.random() < share:
+                return Invocation(f="read", key=f"w{context.random.randrange(self._values) // GROUP}")
             number = self._values
             self._values += 1
             return Invocation(f="add", key=f"w{number // GROUP}", value=number)

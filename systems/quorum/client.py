@@ -126,7 +126,8 @@ class StoreSets(StoreClient):
         await self.call("SADD", key, element)
 
     async def remove(self, key: str, element: str) -> None:
-        await self.call("SREM", key, element)
+        if not await self.call("SREM", key, element):
+            raise DefiniteFailure(f"{element} is no member")
 
     async def members(self, key: str) -> list[str]:
         return list(await self.call("SMEMBERS", key))

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from harness.capabilities import Concurrent, Read
+from harness.capabilities import Concurrent, DefiniteFailure, Read
 
 MISTAKES = ("stale", "forget", "double", "resurrect", "mix", "diverge", "hoard")
 CHANCE = 0.05
@@ -19,6 +19,7 @@ class MemoryStore:
     """The server; every call takes a turn to arrive and one to return, and is atomic between the two."""
 
     config: Mapping[str, Any] = {"replication.factor": 3}
+    capabilities = frozenset({"key-value", "compare-and-set"})
 
     def __init__(self, rng: random.Random, *, errors: float = 0.0, mistake: str | None = None) -> None:
         assert mistake is None or mistake in MISTAKES
@@ -77,6 +78,15 @@ class KeyValues(Face):
     async def delete(self, key: str) -> None:
         await self.put(key, None)
 
+    async def compare_and_set(self, key: str, old: Any, new: Any) -> bool:
+        await self.store.turn()
+        versions = self.store.registers.setdefault(key, [])
+        held = versions[-1] if versions else None
+        if held == old and not self.store.goes_wrong("forget"):
+            versions.append(new)
+        await self.store.turn()
+        return bool(held == old)
+
 
 class Counters(Face):
     async def add(self, key: str, delta: int) -> None:
@@ -101,7 +111,11 @@ class Sets(Face):
 
     async def remove(self, key: str, element: str) -> None:
         await self.store.turn()
-        self.store.elements.get(key, set()).discard(element)
+        held = self.store.elements.get(key, set())
+        if element not in held:
+            raise DefiniteFailure("no member")
+        if not self.store.goes_wrong("resurrect"):
+            held.discard(element)
         await self.store.turn()
 
     async def members(self, key: str) -> list[str]:

@@ -43,6 +43,7 @@ class Server(Protocol):
 class System:
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.capabilities: frozenset[str] = getattr(server, "capabilities", frozenset())
 
     def client(self, capability: str, cluster: Any, host: str, config: Mapping[str, Any]) -> Any:
         return self.server.face(capability)

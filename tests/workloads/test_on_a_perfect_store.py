@@ -24,10 +24,10 @@ RIGHT: dict[str, dict[str, Any]] = {
     "write-once": {},
     "counter": {},
     "set": {},
-    # One update of each set: a register keeps more only for one writer at a time.
-    "set-rmw": {"set__ops__per__key": 1},
+    "set-rmw": {},
     "kv-delete": {},
     "siblings": {},
+    "cart": {},
     "row": {},
     "convergence": {},
 }
@@ -77,6 +77,7 @@ def test_open_outcomes_are_no_anomalies(name: str, seed: int) -> None:
         ("counter", "double", "counter-over"),
         ("set", "forget", "lost-write"),
         ("kv-delete", "resurrect", "resurrected-delete"),
+        ("cart", "resurrect", "resurrected-element"),
         ("siblings", "forget", "sibling-lost"),
         ("siblings", "hoard", "sibling-explosion"),
         ("row", "mix", "mixed-row"),
@@ -91,7 +92,7 @@ def test_a_mistake_shows(name: str, mistake: str, anomaly: str, seed: int) -> No
 @pytest.mark.parametrize(
     ("name", "errors", "settings", "anomaly"),
     [
-        ("set-rmw", 0.0, {}, "lost-update"),
+        ("set-rmw", 0.0, {"set__update": "blind"}, "lost-update"),
         ("counter", 0.0, {"counter__style": "rmw"}, "counter-under"),
         ("counter", 0.05, {"counter__retry": True}, "counter-over"),
     ],
