@@ -14,7 +14,7 @@ from aiokafka import errors as kafka
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateTopicsRequest
 
-from harness.capabilities import Consumer, Producer
+from harness.capabilities import Consumer, GroupMember, Producer
 from harness.node import Address
 from systems.kafka import kip890
 from systems.kafka.consuming import AiokafkaConsumer
@@ -68,8 +68,25 @@ class AiokafkaLog:
         return AiokafkaProducer(library, options, delivery_timeout_ms=delivery_ms)
 
     async def consumer(self, *, group: str | None = None, isolation: str | None = None) -> Consumer:
+        library = AIOKafkaConsumer if self._plain else kip890.Consumer
+        consumer = AiokafkaConsumer(library, self._consumer_options(group, isolation))
+        await consumer.start()
+        return consumer
+
+    async def member(self, *, group: str, instance: str | None = None) -> GroupMember:
         config = self._config
-        options: dict[str, Any] = self._common() | {
+        options = self._consumer_options(group, None) | {
+            "group_instance_id": instance,
+            "rebalance_timeout_ms": config["max.poll.interval.ms"],
+        }
+        library = AIOKafkaConsumer if self._plain else kip890.Consumer
+        consumer = AiokafkaConsumer(library, options, strategy=config["partition.assignment.strategy"])
+        await consumer.start()
+        return consumer
+
+    def _consumer_options(self, group: str | None, isolation: str | None) -> dict[str, Any]:
+        config = self._config
+        return self._common() | {
             "group_id": group,
             "enable_auto_commit": False,
             "isolation_level": isolation or config["isolation.level"],
@@ -79,10 +96,6 @@ class AiokafkaLog:
             "max_poll_interval_ms": config["max.poll.interval.ms"],
             "fetch_max_wait_ms": config["fetch.max.wait.ms"],
         }
-        library = AIOKafkaConsumer if self._plain else kip890.Consumer
-        consumer = AiokafkaConsumer(library, options)
-        await consumer.start()
-        return consumer
 
     async def partitions(self, topic: str) -> int:
         async with self._client() as client, outcomes():

@@ -11,8 +11,10 @@ from aiokafka import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition as LibraryPartition
 
 from harness.capabilities import EndOffset, Record, TopicPartition
+from systems.kafka.assignors import assignors
 from systems.kafka.end_offsets import end_offsets_by_epoch
 from systems.kafka.kip890 import Member
+from systems.kafka.membership import Membership
 from systems.kafka.outcomes import outcomes
 
 CLOSE_TIMEOUT_S = 2.0
@@ -24,7 +26,14 @@ Told = Callable[[Sequence[TopicPartition]], None] | None
 
 
 class AiokafkaConsumer:
-    def __init__(self, library: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, library: Callable[..., Any], options: Mapping[str, Any], *, strategy: str | None = None
+    ) -> None:
+        """`strategy` (`partition.assignment.strategy`) for a member of a group; None leaves the library as it is."""
+        self._strategy = strategy
+        self._membership: Membership | None = None
+        if strategy is not None:
+            options = {**options, "partition_assignment_strategy": assignors(strategy, self._held)}
         self._consumer = library(**options)
         self.group: str | None = options["group_id"]
         self._subscribed = False
@@ -37,9 +46,16 @@ class AiokafkaConsumer:
         in the background, and offsets polled under a membership that is gone must be fenced."""
         return self._polled
 
+    @property
+    def membership(self) -> Member:
+        """Who this consumer was when it was given the partitions that it has now."""
+        return self._joined if self._membership is None else self._membership.current
+
     async def start(self) -> None:
         async with outcomes():
             await self._consumer.start()
+        if self._strategy is not None:
+            self._membership = Membership(self._consumer._coordinator, self._strategy)
 
     async def assign(self, partitions: Sequence[TopicPartition]) -> None:
         wanted = [LibraryPartition(*p) for p in partitions]
@@ -136,6 +152,9 @@ class AiokafkaConsumer:
         async with outcomes():
             found = await self._consumer.beginning_offsets([LibraryPartition(*partition)])
         return int(found[LibraryPartition(*partition)])
+
+    def _held(self) -> tuple[Sequence[TopicPartition], int]:
+        return ((), -1) if self._membership is None else self._membership.held()
 
     def _on_assigned(self) -> None:
         coordinator = self._consumer._coordinator

@@ -11,6 +11,8 @@ from harness.settings import Setting
 
 AIOKAFKA = "aiokafka"
 AIOKAFKA_PLAIN = "aiokafka-plain"
+COOPERATIVE = "cooperative-sticky"
+STRATEGIES = ("range", "roundrobin", "sticky", COOPERATIVE)
 
 CLIENT_SETTINGS: tuple[Setting, ...] = (
     Setting(
@@ -99,6 +101,20 @@ CLIENT_SETTINGS: tuple[Setting, ...] = (
         minimum=1,
         scope="consumer",
         doc="after this time without a poll a member leaves its group",
+    ),
+    Setting(
+        name="partition.assignment.strategy",
+        default="range",
+        choices=STRATEGIES,
+        scope="consumer",
+        doc="how the leader of a group hands out partitions; `cooperative-sticky` revokes only what moves (KIP-429)",
+    ),
+    Setting(
+        name="group.protocol",
+        default="classic",
+        choices=("classic", "consumer"),
+        scope="consumer",
+        doc="protocol of consumer groups: the classic one, or KIP-848, which needs a client and a broker that have it",
     ),
     Setting(
         name="fetch.max.wait.ms",

@@ -1,0 +1,141 @@
+"""Workload `group`: a consumer group whose members die, hang, leave and come back, and what it did with each record.
+
+Topic `events` is filled by the first slots (`workloads.sending`). The others are members of group `workers`
+(`workloads.group_member`), which share its partitions; what they process goes to a store outside the group
+(`workloads.group_effects`), and when they commit says `group.policy`:
+
+- `commit-after`: at least once. A crash between the two repeats records.
+- `commit-before`: at most once. A crash between the two loses them.
+- `auto-commit`: from time to time a poll commits what the polls before it returned, which is processed by then.
+- `auto-commit-async`: the same, but processing goes on beside polling, and a crash loses what was only queued.
+- `eos`: effects and offsets in one transaction, which the group's generation fences (KIP-447).
+
+After heal and recovery the members drain the topic; then the effects and the topic are read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.capabilities import Groups, TopicPartition
+from harness.errors import UserError
+from harness.generators import BySlot, Generator, Phases, Rate
+from harness.settings import Setting
+from harness.topology import Topology
+from harness.workload import Client, Test
+from workloads.draining import OnceMore
+from workloads.group_effects import Effects, Transactions
+from workloads.group_effects import Topic as EffectsTopic
+from workloads.group_member import Member
+from workloads.group_policies import EOS, SETTINGS
+from workloads.group_turns import AskEffects, DrainGroup, Hazards, Turns
+from workloads.log_client import LogClient
+from workloads.reading import partitions_of
+from workloads.reading_back import ReadBack, Reader
+from workloads.sending import Sender, Sends
+from workloads.topics import create_topics
+
+TOPIC, EFFECTS, GROUP = "events", "effects", "workers"
+SEND_SHARE = 0.6
+
+
+class Group:
+    description = "a consumer group whose members die, hang, leave and return: what became of each record"
+    requires = frozenset({"log", "groups"})
+    settings: tuple[Setting, ...] = SETTINGS
+    checkers = ("group", "log", "availability")
+    default_rate = 60.0
+    default_concurrency = 8
+
+    _sends: Generator
+
+    def __init__(self) -> None:
+        self._rows: list[list[Any]] = []
+
+    def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
+        hazards = ("group.crash.probability", "group.leave.probability", "group.stall.probability")
+        if sum(float(config[name]) for name in hazards) > 1:
+            raise UserError(f"{', '.join(hazards)} add up to more than 1: lower one of them")
+        if config.get("group.protocol") == "consumer":
+            raise UserError(
+                "group.protocol=consumer: aiokafka has no member of the new protocol (KIP-848), and a simulation runs no "
+                "other client library: give group.protocol=classic"
+            )
+
+    def subjects(self, config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        return {"leader": tuple(str(p) for p in _events(config)), "group-coordinator": (GROUP,)}
+
+    async def setup(self, test: Test) -> None:
+        if test.concurrency < 3:
+            raise UserError(
+                f"--concurrency {test.concurrency}: workload group needs at least 3, one to send and two members"
+            )
+        self._rows = []
+        partitions = int(test.config["group.partitions"])
+        topics = {TOPIC: partitions}
+        if test.config["group.policy"] == EOS:
+            topics[EFFECTS] = partitions
+        await create_topics(test, topics)
+
+    def client(self, test: Test, slot: int, process: int, host: str) -> Client:
+        config = test.config
+        log: Groups = test.system.client("groups", test.cluster, host, config)
+        sender = Sender(log)
+        effects = Effects(self._rows, process, lambda: test.cluster.now_ns() / 1_000_000)
+        exactly_once = config["group.policy"] == EOS
+        member = Member(
+            log,
+            group=GROUP,
+            topic=TOPIC,
+            policy=str(config["group.policy"]),
+            batch=int(config["group.batch.records"]),
+            interval_ms=float(config["auto.commit.interval.ms"]),
+            instance=f"{GROUP}-{slot}" if config["group.static"] else None,
+            effects=effects,
+            transactions=Transactions(log, EFFECTS, f"{GROUP}-{slot}") if exactly_once else None,
+        )
+        reader = Reader(log, str(config.get("isolation.level", "read_committed")), high_watermark=False)
+        store = EffectsTopic(log, partitions_of(EFFECTS, len(_events(config)))) if exactly_once else effects
+        handlers = {
+            "send": sender.send,
+            "consume": member.consume,
+            "effects": store.effects,
+            "final-read": reader.final_read,
+        }
+        return LogClient(handlers, (sender, member, reader, store))
+
+    def generator(self, test: Test) -> Generator:
+        feeders = _feeders(test)
+        self._sends = Rate(Sends([str(p) for p in _events(test.config)]), test.rate * SEND_SHARE)
+        turns = Rate(Turns(self.hazards(test.config)), test.rate * (1 - SEND_SHARE))
+        slots: dict[int, Generator] = dict.fromkeys(feeders, self._sends)
+        slots.update(dict.fromkeys(range(feeders.stop, test.concurrency), turns))
+        return BySlot(slots)
+
+    def hazards(self, config: Mapping[str, Any]) -> Hazards:
+        return Hazards.of(config)
+
+    def final_generator(self, test: Test) -> Generator:
+        limit_ms = float(test.config.get("final.timeout.ms", 120_000))
+        names = [str(p) for p in _events(test.config)]
+        once_more: dict[int, Generator] = {
+            slot: OnceMore(self._sends, limit_ms=limit_ms * 0.1) for slot in _feeders(test)
+        }
+        draining: dict[int, Generator] = dict.fromkeys(
+            range(_feeders(test).stop, test.concurrency), DrainGroup(names, limit_ms=limit_ms * 0.4)
+        )
+        return Phases(
+            BySlot(once_more),
+            BySlot(draining),
+            AskEffects(limit_ms=limit_ms * 0.2),
+            ReadBack(names, limit_ms=limit_ms * 0.3, stable_limit_ms=0),
+        )
+
+
+def _events(config: Mapping[str, Any]) -> list[TopicPartition]:
+    return partitions_of(TOPIC, int(config["group.partitions"]))
+
+
+def _feeders(test: Test) -> range:
+    return range(max(1, test.concurrency // 4))
