@@ -41,6 +41,7 @@ class LocalNode:
         self._run = run
         self._states: dict[tuple[str, ...], control.Request] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._missed = False
 
     @property
     def pid(self) -> int:
@@ -70,7 +71,21 @@ class LocalNode:
                 start_new_session=True,
                 preexec_fn=die_with_parent,
                 env={**os.environ, VARIABLE: self._run},
+                bufsize=0,
             )
+        assert self._process.stdin is not None
+        # A paused node does not read: whoever strobes its clock must not come to stand behind it.
+        os.set_blocking(self._process.stdin.fileno(), False)
+        self._tell_all()
+
+    async def _catch_up(self) -> None:
+        """Says again what did not fit into its standard input while it did not read."""
+        while self._missed and self.running:
+            self._missed = False
+            self._tell_all()
+            await asyncio.sleep(POLL_S)
+
+    def _tell_all(self) -> None:
         for request in self._states.values():
             self._tell(request)
         for step in self.armed:
@@ -107,8 +122,8 @@ class LocalNode:
         if self._process is not None and self._process.stdin is not None:
             # It may be gone: the next process hears it.
             with contextlib.suppress(OSError, ValueError):
-                self._process.stdin.write(control.encode(request))
-                self._process.stdin.flush()
+                if self._process.stdin.write(control.encode(request)) is None:
+                    self._missed = True
 
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -118,11 +133,15 @@ class LocalNode:
             return None
         self.ended_by_us = True
         signal_tree(self._process.pid, signal.SIGKILL)
+        # Whoever crashes a node at a step takes the first pause as the end of what cannot wait.
+        await asyncio.sleep(0)
         return await asyncio.to_thread(self._process.wait)
 
     async def stopped(self, wanted: bool) -> tuple[bool | None, str]:
         """Pauses or resumes it and asks the kernel, which takes a moment; None where it cannot be asked."""
         signal_tree(self.pid, signal.SIGSTOP if wanted else signal.SIGCONT)
+        if not wanted:
+            await self._catch_up()
         state = None
         for _ in range(20):
             state = kernel_state(self.pid)
