@@ -9,6 +9,7 @@ BUGS: dict[str, str] = {
     "isr-expand-below-leader-epoch-start": "a follower joins the ISR below the leader's start (KAFKA-7128)",
     "hw-from-committed-isr-only": "the high watermark ignores a pending ISR member (KIP-497)",
     "hw-advances-below-min-isr": "the high watermark moves with too few replicas in sync (KIP-966)",
+    "list-offsets-regress": "a new leader tells its stale high watermark as the log's end (KIP-207)",
     "read-above-hw": "consumers read records that are not replicated yet",
     "last-replica-standing": "the last ISR member stays electable after it lost its log (before KIP-966)",
     "elr-keeps-unclean-replica": "a replica that lost its log stays an eligible leader (KIP-966)",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from harness.catalogue import Entry
-from systems.broker.catalogue import controller, producer, replication, transactions
+from systems.broker.catalogue import applications, controller, producer, replication, transactions
 
 CATALOGUE: tuple[Entry, ...] = (
     *replication.ENTRIES,
     *controller.ENTRIES,
     *producer.ENTRIES,
     *transactions.ENTRIES,
+    *applications.ENTRIES,
 )

@@ -145,4 +145,13 @@ ENTRIES: tuple[Entry, ...] = (
         nemesis="partition",
         remedy="reads end at the high watermark",
     ),
+    Entry(
+        name="list-offsets-regress",
+        mechanism="a new leader answers ListOffsets before its high watermark has reached the start of its epoch",
+        source="KIP-207, KAFKA-2334",
+        expect=("nonmonotonic-end-offset",),
+        workload="offsets",
+        nemesis="kill",
+        remedy="no end offset until the high watermark has reached the epoch's start",
+    ),
 )
