@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from harness.clusters.docker.engine import explained
@@ -10,38 +11,55 @@ from harness.errors import UserError
 from harness.leftovers import Leftover
 from harness.run_id import LABEL
 
+AT_ONCE = 8
+
 
 def remove_run(client: Any, run: str) -> None:
     """Raises `UserError`, once all is removed that can be."""
     errors: list[UserError] = []
-    for leftover in found(client, f"{LABEL}={run}"):
+
+    def remove(leftover: Leftover) -> None:
         try:
             leftover.remove()
         except UserError as error:
             errors.append(error)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for step in _steps(client, f"{LABEL}={run}"):
+            list(pool.map(remove, step))
     if errors:
         raise errors[0]
 
 
 def found(client: Any, label: str = LABEL) -> list[Leftover]:
     """Everything with the label, in an order in which it can be removed. Raises `UserError`."""
+    return [leftover for step in _steps(client, label) for leftover in step]
+
+
+def _steps(client: Any, label: str) -> list[list[Leftover]]:
+    """What can be removed side by side, step by step: a node's container uses the network of its sandbox."""
     with explained("list what runs left behind"):
         filters = {"label": label}
         containers = client.containers.list(all=True, filters=filters, ignore_removed=True)
         networks = client.networks.list(filters=filters)
         volumes = client.volumes.list(filters=filters)
-    # A node's container uses the network of its sandbox.
-    containers.sort(key=lambda c: c.name.endswith("-sandbox"))
+    held = [
+        (
+            c.name.endswith("-sandbox"),
+            Leftover(f"container {c.name}", c.labels[LABEL], _removing(c.remove, force=True)),
+        )
+        for c in containers
+    ]
     return [
-        *(
-            Leftover(f"container {c.name}", c.labels[LABEL], _removing(c.remove, force=True))
-            for c in containers
-        ),
-        *(Leftover(f"network {n.name}", n.attrs["Labels"][LABEL], _removing(n.remove)) for n in networks),
-        *(
-            Leftover(f"volume {v.name}", v.attrs["Labels"][LABEL], _removing(v.remove, force=True))
-            for v in volumes
-        ),
+        [leftover for is_sandbox, leftover in held if not is_sandbox],
+        [leftover for is_sandbox, leftover in held if is_sandbox],
+        [
+            *(Leftover(f"network {n.name}", n.attrs["Labels"][LABEL], _removing(n.remove)) for n in networks),
+            *(
+                Leftover(f"volume {v.name}", v.attrs["Labels"][LABEL], _removing(v.remove, force=True))
+                for v in volumes
+            ),
+        ],
     ]
 
 
