@@ -24,6 +24,7 @@ from harness.cli.verdict import (
     to_json,
     write_report,
 )
+from harness.coverage import covered, missed, must_reach
 from harness.errors import UserError
 from harness.execute import carry_out
 from harness.plan import FINALS, resolve
@@ -57,6 +58,12 @@ DEFAULT = Spec()
     "--consistency-model",
     metavar="NAME",
     help="elle, bank: the isolation it must show.  [default: what the system promises]",
+)
+@click.option(
+    "--sometimes",
+    multiple=True,
+    metavar="SITUATION",
+    help="At least one run must reach this, else the verdict is unknown.",
 )
 @click.option("--expect", multiple=True, metavar="ANOMALY", help="Exit 0 when exactly these are found.")
 @click.option(
@@ -97,6 +104,7 @@ def command(
     settings: tuple[str, ...],
     bugs: tuple[str, ...],
     consistency_model: str | None,
+    sometimes: tuple[str, ...],
     expect: tuple[str, ...],
     final: str,
     out: Path,
@@ -136,8 +144,8 @@ def command(
     if verify_determinism:
         return _verify(spec, runs, as_json)
     if runs > 1:
-        return _many(spec, runs, cores, out, expect, as_json)
-    return _one(spec, out, expect, as_json)
+        return _many(spec, runs, cores, out, sometimes, expect, as_json)
+    return _one(spec, out, sometimes, expect, as_json)
 
 
 def _seed(text: str) -> int:
@@ -168,31 +176,42 @@ def _warn(text: str) -> None:
     click.echo(f"chaos: {text}", err=True)
 
 
-def _one(spec: Spec, out: Path, expect: tuple[str, ...], as_json: bool) -> int:
+def _one(spec: Spec, out: Path, sometimes: tuple[str, ...], expect: tuple[str, ...], as_json: bool) -> int:
+    plan = resolve(spec)
+    wanted = must_reach(plan.system, spec.nemesis, 1, sometimes)
     progress = Progress()
     progress.on = progress.on and not as_json
     try:
-        outcome = carry_out(
-            resolve(spec), asked=spec, root=out, observe=progress.observe, begun=progress.begun
-        )
+        outcome = carry_out(plan, asked=spec, root=out, observe=progress.observe, begun=progress.begun)
     finally:
         progress.end()
     assert outcome.folder is not None
     report, failures = write_report(outcome.folder)
     for failure in outcome.cleanup + failures:
         _warn(failure)
-    summary = summarise([line(outcome)])
+    summary = covered(summarise([line(outcome)]), plan.system, wanted)
     if as_json:
         click.echo(to_json(summary))
     else:
         print_outcome(outcome, report)
+        if missed(summary.runs, wanted):
+            click.echo(f"unknown: {summary.reason}")
         _tell_expectation(expectation(summary, expect))
     return exit_code(summary, expect)
 
 
-def _many(spec: Spec, runs: int, cores: int | None, out: Path, expect: tuple[str, ...], as_json: bool) -> int:
+def _many(
+    spec: Spec,
+    runs: int,
+    cores: int | None,
+    out: Path,
+    sometimes: tuple[str, ...],
+    expect: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Reports are written for the runs that are not valid; `chaos report` writes any other."""
-    resolve(spec)
+    plan = resolve(spec)
+    wanted = must_reach(plan.system, spec.nemesis, runs, sometimes)
     progress = Progress()
     progress.on = progress.on and not as_json
     lines: list[RunLine] = []
@@ -206,7 +225,7 @@ def _many(spec: Spec, runs: int, cores: int | None, out: Path, expect: tuple[str
             click.echo(run_text(run))
         progress.show(f"{len(lines)}/{runs} runs")
     progress.clear()
-    summary = summarise(lines)
+    summary = covered(summarise(lines), plan.system, wanted)
     if as_json:
         click.echo(to_json(summary))
     else:

@@ -99,6 +99,8 @@ def campaign_text(summary: Summary) -> str:
     if findings:
         lines.append("anomalies (runs): " + ", ".join(f"{name} {n}" for name, n in sorted(findings.items())))
     lines += _situations(situations)
+    if summary.verdict is Verdict.UNKNOWN and not verdicts[Verdict.UNKNOWN.value]:
+        lines.append(f"unknown: {summary.reason}")
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ SITUATIONS: dict[str, str] = {
     "unclean-election": "a replica became leader that may lack committed records",
     "log-start-advanced": "a log's beginning moved on, by retention or because somebody asked",
     "segment-deleted": "a segment was removed from the beginning of a log",
+    "log-compacted": "a cleaner removed records that have a later one of their key",
     "broker-fenced": "the controller took a broker out of service",
     "controller-change": "another controller became active",
     "coordinator-failover": "a transaction coordinator was replaced",
@@ -31,6 +32,14 @@ SITUATIONS: dict[str, str] = {
     "group-rebalance": "a consumer group began a new generation",
     "fenced-commit": "an offset commit of a former group member was refused",
 }
+
+
+REACHED_BY: dict[str, tuple[str, ...]] = {
+    "leader-change": ("kill", "power-all"),
+    "isr-shrink": ("kill", "partition", "pause"),
+    "isr-expand": ("kill", "partition", "pause"),
+}
+"""What any campaign of such a nemesis reaches (`harness.coverage`)."""
 
 
 def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
@@ -52,6 +61,8 @@ def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
                 counts["log-start-advanced"] += 1
             case "segment-deleted":
                 counts["segment-deleted"] += 1
+            case "log-compacted" if fields["removed"]:
+                counts["log-compacted"] += 1
             case "broker-fenced":
                 counts["broker-fenced"] += 1
             case "controller-elected":

@@ -19,7 +19,7 @@ from systems.broker.health import describe_brokers
 from systems.broker.profiles import PROFILES
 from systems.broker.promise import promise
 from systems.broker.settings import SETTINGS
-from systems.broker.situations import SITUATIONS, count_situations
+from systems.broker.situations import REACHED_BY, SITUATIONS, count_situations
 from systems.broker.view import BrokerView
 
 BROKER_PORT = 9092
@@ -40,6 +40,7 @@ class BrokerSystem:
     bugs: Mapping[str, str] = BUGS
     catalogue: Sequence[Entry] = CATALOGUE
     situations: Mapping[str, str] = SITUATIONS
+    reached_by: Mapping[str, Sequence[str]] = REACHED_BY
 
     @property
     def message_kinds(self) -> frozenset[str]:

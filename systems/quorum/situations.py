@@ -21,6 +21,10 @@ SITUATIONS: Mapping[str, str] = {
 }
 
 
+REACHED_BY: Mapping[str, Sequence[str]] = {"peer-down": ("kill", "partition", "pause")}
+"""What any campaign of such a nemesis reaches (`harness.coverage`)."""
+
+
 def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
     counts = dict.fromkeys(SITUATIONS, 0)
     for event in events:

@@ -1,0 +1,60 @@
+"""*Sometimes* assertions of a campaign: what at least one of its runs must have reached, or its silence is nothing.
+
+As in FoundationDB's and Antithesis' tests (Zhou et al. 2021, 4.1): a fault that never bites where it should finds
+nothing, and nobody notices. What a nemesis must reach the system itself says (`reached_by`); a user adds more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from harness.campaign import RunLine, Summary
+from harness.errors import unknown_name
+from harness.results import Verdict
+
+ENOUGH_RUNS = 20
+"""So many runs of a nemesis reach what that nemesis is for; a campaign of fewer is asked for nothing by itself."""
+
+
+@runtime_checkable
+class SaysWhatReaches(Protocol):
+    """What a system also has that knows which nemeses reach its situations, whatever the workload."""
+
+    @property
+    def reached_by(self) -> Mapping[str, Sequence[str]]:
+        """Situation -> the nemeses each of which reaches it in any campaign of `ENOUGH_RUNS` runs."""
+        ...
+
+
+def must_reach(system: Any, nemesis: str, runs: int, asked: Iterable[str] = ()) -> tuple[str, ...]:
+    """The situations that a campaign must have reached. Raises `UserError` for an unknown one."""
+    for situation in asked:
+        if situation not in system.situations:
+            raise unknown_name("situation", situation, system.situations)
+    own: list[str] = []
+    if runs >= ENOUGH_RUNS and isinstance(system, SaysWhatReaches):
+        parts = nemesis.split("+")
+        own = [name for name, nemeses in system.reached_by.items() if any(n in parts for n in nemeses)]
+    return tuple(dict.fromkeys((*asked, *own)))
+
+
+def covered(summary: Summary, system: Any, wanted: Iterable[str]) -> Summary:
+    """The summary; `unknown`, and why, where it would be valid but never reached what it had to."""
+    missing = missed(summary.runs, wanted)
+    if summary.verdict is not Verdict.VALID or not missing:
+        return summary
+    reason = f"{len(summary.runs)} runs never reached {', '.join(_told(name, system) for name in missing)}"
+    return msgspec.structs.replace(summary, verdict=Verdict.UNKNOWN, reason=reason)
+
+
+def missed(runs: Sequence[RunLine], wanted: Iterable[str]) -> list[str]:
+    return [name for name in wanted if not any(run.situations.get(name) for run in runs)]
+
+
+def _told(situation: str, system: Any) -> str:
+    nemeses = system.reached_by.get(situation, ()) if isinstance(system, SaysWhatReaches) else ()
+    how = f"; --nemesis {' or '.join(nemeses)} reaches it" if nemeses else ""
+    return f"{situation} ({system.situations[situation]}{how})"

@@ -1,0 +1,72 @@
+"""A campaign that never reached what it should proves nothing, and says what was missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.campaign import RunLine, summarise
+from harness.cli.group import chaos
+from harness.coverage import ENOUGH_RUNS, covered, must_reach
+from harness.errors import UserError
+from harness.results import Verdict
+
+
+class Fake:
+    def __init__(self) -> None:
+        self.situations = {"leader-change": "another leader", "split": "two leaders"}
+        self.reached_by = {"leader-change": ("kill", "pause")}
+
+
+def run(seed: int, verdict: Verdict = Verdict.VALID, **situations: int) -> RunLine:
+    return RunLine(
+        seed=seed,
+        verdict=verdict,
+        reason=None,
+        anomalies=(),
+        ops={},
+        situations={name.replace("_", "-"): count for name, count in situations.items()},
+        sim_seconds=1,
+        wall_seconds=1,
+        dir=None,
+    )
+
+
+def test_a_long_campaign_must_reach_what_its_nemesis_is_for() -> None:
+    assert must_reach(Fake(), "partition+kill", ENOUGH_RUNS) == ("leader-change",)
+    assert must_reach(Fake(), "partition+kill", ENOUGH_RUNS - 1) == ()
+    assert must_reach(Fake(), "clock", ENOUGH_RUNS) == ()
+    assert must_reach(Fake(), "none", 1, ["split"]) == ("split",)
+
+
+def test_an_unknown_situation_is_bad_input() -> None:
+    with pytest.raises(UserError, match="leader-change"):
+        must_reach(Fake(), "none", 1, ["leader-chang"])
+
+
+def test_silence_that_reached_nothing_is_unknown_and_names_the_nemesis() -> None:
+    summary = covered(summarise([run(0), run(1, leader_change=0)]), Fake(), ["leader-change"])
+    assert summary.verdict is Verdict.UNKNOWN
+    assert summary.reason == (
+        "2 runs never reached leader-change (another leader; --nemesis kill or pause reaches it)"
+    )
+
+
+def test_one_run_that_reached_it_is_enough_and_an_anomaly_stays_one() -> None:
+    assert (
+        covered(summarise([run(0), run(1, leader_change=2)]), Fake(), ["leader-change"]).verdict
+        is Verdict.VALID
+    )
+    found = covered(summarise([run(0, Verdict.INVALID)]), Fake(), ["leader-change"])
+    assert found.verdict is Verdict.INVALID
+
+
+@pytest.mark.usefixtures("toy")
+def test_on_the_command_line(tmp_path: Path) -> None:
+    words = ["test", "--system", "toy-bag", "--workload", "bag", "--time-limit", "1", "--out", str(tmp_path)]
+    silent = CliRunner().invoke(chaos, [*words, "--sometimes", "node-served"])
+    assert silent.exit_code == 0, silent.output
+    reached = CliRunner().invoke(chaos, [*words, "--sometimes", "no-such"])
+    assert reached.exit_code == 2
