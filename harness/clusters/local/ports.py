@@ -25,7 +25,7 @@ class HeldPorts:
     def __init__(self) -> None:
         self._folder = Path(tempfile.gettempdir()) / f"chaos-ports-{os.getuid()}"
         self._folder.mkdir(exist_ok=True)
-        self._locks: list[int] = []
+        self._locks: dict[Path, int] = {}
 
     def take(self, count: int) -> list[int]:
         """That many free ports. Raises `UserError` where there are none."""
@@ -39,19 +39,23 @@ class HeldPorts:
         raise UserError(f"no {count} free ports from {RANGE.start} to {RANGE.stop - 1} on {HOST}")
 
     def _lock(self, port: int) -> bool:
-        lock = os.open(self._folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        place = self._folder / str(port)
+        lock = os.open(place, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(lock), place.stat()):
+                raise FileNotFoundError("whoever had held it removed it meanwhile")
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((HOST, port))
         except OSError:
             os.close(lock)
             return False
-        self._locks.append(lock)
+        self._locks[place] = lock
         return True
 
     def close(self) -> None:
-        locks, self._locks = self._locks, []
-        for lock in locks:
+        locks, self._locks = self._locks, {}
+        for place, lock in locks.items():
+            place.unlink(missing_ok=True)
             os.close(lock)

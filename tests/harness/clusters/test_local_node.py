@@ -1,14 +1,17 @@
-"""One node as a process: what it is told while it cannot listen, and its end."""
+"""One node as a process: what it is told while it cannot listen, its end, and the ports it had."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from harness import control
+from harness.clusters.local.ports import HeldPorts
 from harness.clusters.local.process import LocalNode
 from harness.process import NodeFile
 from harness.topology import NodeInfo, Topology
@@ -102,3 +105,12 @@ def test_a_kill_that_was_begun_by_hand_is_carried_to_its_end(tmp_path: Path) -> 
             node.end()
 
     asyncio.run(story())
+
+
+def test_ports_that_are_let_go_leave_nothing_behind() -> None:
+    ports = HeldPorts()
+    taken = ports.take(5)
+    places = [Path(tempfile.gettempdir()) / f"chaos-ports-{os.getuid()}" / str(port) for port in taken]
+    assert all(place.exists() for place in places)
+    ports.close()
+    assert not any(place.exists() for place in places)
