@@ -1,19 +1,23 @@
 """The wall clock of a program that we did not write, moved with libfaketime's thread-safe build.
 
 The library is loaded before the program's own and answers for the C library's clocks; it reads how far to move them
-from a file, at every question. Offsets only: a program would also sleep at another rate. Not every program can be
-moved: one that asks the kernel itself (Go), or whose allocator asks for the time before the library is ready
-(jemalloc), cannot. So it is probed before a run begins.
+from a file, at every question. Offsets only: a program would also sleep at another rate, so that drift is a row of
+small steps. Not every program can be moved: one that asks the kernel itself (Go), or whose allocator asks for the time
+before the library is ready (jemalloc), cannot. So it is probed before a run begins.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness import control
+from harness.capabilities import DefiniteFailure
 from harness.cluster import Cluster, Evidence
 from harness.errors import UserError
+from harness.schedule import Schedule
 from harness.settings import Setting
 from harness.system import Foreign, TellsTime
 
@@ -21,6 +25,7 @@ PLACES = (Path("/usr/lib"), Path("/usr/local/lib"), Path("/opt/homebrew/lib"))
 NAME = "faketime/libfaketimeMT.so.1"
 PROBE_S = 1_000.0
 TOLERANCE_S = 1.0
+HEARD_S = 0.1
 
 SETTING = Setting(
     name="faketime",
@@ -42,14 +47,16 @@ def needed(system: object, config: Mapping[str, object]) -> bool:
     return isinstance(system, Foreign) and bool(config.get(SETTING.name))
 
 
-def check_fakeable(name: str, system: object, config: Mapping[str, object], kinds: frozenset[str]) -> None:
+def check_fakeable(name: str, system: object, config: Mapping[str, object], schedule: Schedule) -> None:
     """Raises `UserError` where a clock is to be moved that is not ours, and the run is not prepared for it."""
-    if "clock" not in kinds or not isinstance(system, Foreign):
+    if "clock" not in schedule.kinds or not isinstance(system, Foreign):
         return
     if SETTING.name not in config or not isinstance(system, TellsTime):
         raise UserError(f"system '{name}' is a program whose clock cannot be moved: leave out clock faults")
     if not config[SETTING.name]:
-        raise UserError(f"system '{name}' must run under libfaketime for clock faults: give --set faketime=true")
+        raise UserError(
+            f"system '{name}' must run under libfaketime for clock faults: give --set faketime=true"
+        )
 
 
 class FakedClock:
@@ -60,45 +67,65 @@ class FakedClock:
         self._library = library()
         if self._library is None:
             raise UserError("libfaketime is not on this machine: apt-get install libfaketime")
-        self.set(0.0)
+        self._state = control.Clock(0.0, 1.0, 0)
+        self.update()
 
-    def set(self, offset_ms: float) -> None:
+    def set(self, state: control.Clock) -> None:
+        self._state = state
+        self.update()
+
+    @property
+    def drifts(self) -> bool:
+        """It has to be updated again and again."""
+        return self._state.rate != 1.0
+
+    def update(self) -> None:
         """Another file in its place, so that no half of it is ever read."""
+        drifted_ms = (time.monotonic_ns() - self._state.since_ns) / 1e6 * (self._state.rate - 1.0)
+        offset_ms = self._state.offset_ms + drifted_ms
         scratch = self._file.with_suffix(".new")
         scratch.write_text(f"{offset_ms / 1000:+.6f}\n")
         scratch.replace(self._file)
 
-    def environment(self) -> dict[str, str]:
-        """What the program must be started with."""
-        return {
-            "LD_PRELOAD": str(self._library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DONT_RESET": "1",
-        }
+    def command(self, words: Sequence[str]) -> list[str]:
+        """The program's command line with the library loaded. What stands before a lone `--` (`setpriv … --`) is done
+        without: the library makes a semaphore that another user could not open afterwards."""
+        at = words.index("--") + 1 if "--" in words else 0
+        environment = (
+            f"LD_PRELOAD={self._library}",
+            f"FAKETIME_TIMESTAMP_FILE={self._file}",
+            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        )
+        return [*words[:at], "env", *environment, *words[at:]]
 
 
-async def moved(system: TellsTime, cluster: Cluster, node: str, *, offset_ms: float) -> Evidence:
+async def moved(system: object, cluster: Cluster, node: str, *, offset_ms: float) -> Evidence:
     """By the program's own word, whether its clock is ahead by so much."""
-    before = time.time()
+    if not isinstance(system, TellsTime):
+        return Evidence(None, f"{node} cannot be asked for its time")
     try:
+        # The keeper has to hear of it first.
+        await asyncio.sleep(HEARD_S)
         said = await system.wall_clock(cluster, node)
-    except (OSError, TimeoutError) as error:
+    except (OSError, DefiniteFailure) as error:
         return Evidence(None, f"{node} does not tell its time: {type(error).__name__}: {error}")
-    ahead_s = said - (before + time.time()) / 2
+    ahead_s = said - time.time()
     return Evidence(
         abs(ahead_s - offset_ms / 1000) <= TOLERANCE_S, f"the clock of {node} is {ahead_s:+.3f} s ahead"
     )
 
 
-async def probe(system: TellsTime, cluster: Cluster, node: str, clock: FakedClock) -> None:
-    """Raises `UserError` where the program does not follow the library."""
-    clock.set(PROBE_S * 1000)
-    evidence = await moved(system, cluster, node, offset_ms=PROBE_S * 1000)
-    clock.set(0.0)
-    if evidence.verified is not True:
-        raise UserError(
-            f"libfaketime does not move the clock of this program ({evidence.detail} where {PROBE_S:+g} s were "
-            "asked for): leave out clock faults and --set faketime"
-        )
+async def probe(system: object, cluster: Cluster, nodes: Sequence[str]) -> None:
+    """Raises `UserError` where the programs of these nodes do not follow the library. Their clocks are right again
+    when it returns."""
+    if not isinstance(system, TellsTime):
+        return
+    for node in nodes:
+        evidence = await cluster.skew(node, offset_ms=PROBE_S * 1000)
+        await cluster.skew(node, offset_ms=0.0)
+        if evidence.verified is not True:
+            raise UserError(
+                f"libfaketime does not move the clock of this program ({evidence.detail}; {PROBE_S:+g} s were asked "
+                "for): leave out clock faults and --set faketime"
+            )

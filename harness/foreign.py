@@ -26,7 +26,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from harness import control
 from harness.errors import UserError
+from harness.faketime import SETTING as FAKETIME
+from harness.faketime import FakedClock
 from harness.node import NodeEvent
 from harness.process import NodeFile
 from harness.system import Foreign
@@ -66,13 +69,19 @@ def run_foreign(adapter: Callable[[NodeFile], ForeignNode]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     node = adapter(file)
     command = list(node.prepare())
+    try:
+        clock = (
+            FakedClock(Path(file.events).with_name("faketime")) if file.config.get(FAKETIME.name) else None
+        )
+    except UserError as error:
+        sys.exit(str(error))
     program = subprocess.Popen(
-        command,
+        command if clock is None else clock.command(command),
         cwd=folder,
         stdin=subprocess.DEVNULL,
         preexec_fn=_end_with_the_keeper,
     )
-    sys.exit(asyncio.run(_keep(program, node, _Teller(file))))
+    sys.exit(asyncio.run(_keep(program, node, _Teller(file), clock)))
 
 
 def missing_programs(system: object) -> UserError | None:
@@ -102,10 +111,12 @@ class _Teller:
         os.write(self._events, msgspec.json.encode(event) + b"\n")
 
 
-async def _keep(program: subprocess.Popen[bytes], node: ForeignNode, teller: _Teller) -> int:
+async def _keep(
+    program: subprocess.Popen[bytes], node: ForeignNode, teller: _Teller, clock: FakedClock | None
+) -> int:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, program.terminate)
-    await loop.connect_read_pipe(lambda: _HarnessIsGone(program), sys.stdin)
+    await loop.connect_read_pipe(lambda: _Harness(program, clock), sys.stdin)
     teller.started()
     watching = asyncio.ensure_future(_watch(node, teller))
     # Not the loop's own child watcher: its thread would be the one whose end the kernel tells the program of.
@@ -114,6 +125,8 @@ async def _keep(program: subprocess.Popen[bytes], node: ForeignNode, teller: _Te
         if code is not None:
             watching.cancel()
             return code if code >= 0 else 128 - code
+        if clock is not None and clock.drifts:
+            clock.update()
         await asyncio.sleep(LOOK_S / 4)
 
 
@@ -129,9 +142,20 @@ async def _watch(node: ForeignNode, teller: _Teller) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-class _HarnessIsGone(asyncio.Protocol):
-    def __init__(self, program: subprocess.Popen[bytes]) -> None:
+class _Harness(asyncio.Protocol):
+    """What the harness asks (`harness.control`): of a program that we did not write, only its clock can be moved."""
+
+    def __init__(self, program: subprocess.Popen[bytes], clock: FakedClock | None) -> None:
         self._program = program
+        self._clock = clock
+        self._unread = b""
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            request = control.decode(line)
+            if isinstance(request, control.Clock) and self._clock is not None:
+                self._clock.set(request)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._program.kill()

@@ -18,6 +18,7 @@ from harness.cluster import Backend, Discerning
 from harness.clusters.docker.settings import SETTINGS as docker_settings
 from harness.clusters.ssh.settings import SETTINGS as ssh_settings
 from harness.errors import UserError, unknown_name
+from harness.faketime import check_fakeable
 from harness.faults import check_schedule
 from harness.nemesis import Nemesis
 from harness.profiles import with_profile
@@ -104,6 +105,7 @@ def resolve(spec: Spec) -> Plan:
     check_schedule(schedule, topology, system.view(topology))
     needed = schedule.needs.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.needs
     _check_seams(spec, system, topology, schedule, needed)
+    check_fakeable(spec.system, system, config, schedule)
     # A promotion is asked of the system alone: no backend has to do anything for it.
     _check_faults(spec, system, needed - {PROMOTE})
     resolved = msgspec.structs.replace(

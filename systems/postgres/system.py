@@ -32,7 +32,7 @@ class PostgresSystem:
     )
     capabilities = frozenset({"transactions", "interactive-transactions"})
     programs: Mapping[str, str] = {"psql": "postgresql"}
-    settings = SETTINGS
+    settings = (*SETTINGS, FAKETIME)
     profiles: Mapping[str, Mapping[str, Value]] = {}
     playground: Mapping[str, Value] = {}
     bugs: Mapping[str, str] = {}

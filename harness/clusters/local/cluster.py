@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from harness import control
+from harness import control, faketime
 from harness.cluster import Evidence, How
 from harness.clusters.client_tasks import TaskHost
 from harness.clusters.event_files import EventFiles
@@ -132,6 +132,8 @@ class LocalCluster:
                     f"node {name} did not start ({node.describe()}); the end of {node.log}:\n"
                     + node.last_lines(LAST_LOG_LINES)
                 )
+        if faketime.needed(self._system, self._config):
+            await faketime.probe(self._system, self, self.members)
 
     async def _lay_links(self) -> None:
         """A proxy for every directed link between nodes. Programs that we did not write know a node by one address,
@@ -342,9 +344,9 @@ class LocalCluster:
         )
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
-        if self._foreign:
-            raise UserError("backend 'local' cannot move the clock of programs that we did not write")
         self._nodes[node].ask(control.Clock(offset_ms, rate, time.monotonic_ns()))
+        if self._foreign:
+            return await faketime.moved(self._system, self, node, offset_ms=offset_ms)
         return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}")
 
     # ── faults of links ──────────────────────────────────────────────────────────────────────────────
