@@ -129,6 +129,13 @@ class Membership:
                 coordinator.coordinator_dead()
             elif error is kafka.RebalanceInProgressError:
                 coordinator.request_rejoin()
-            elif error in _FORGETS_MEMBERSHIP and membership == self.current:
+            elif self._is_out(error, membership):
                 coordinator.reset_generation()
             raise error()
+
+    def _is_out(self, error: type[kafka.KafkaError], membership: Member) -> bool:
+        """Whether a refusal means that this member must begin anew. While it joins, the group may be in the next
+        generation already, and so will it be."""
+        if membership != self.current or error not in _FORGETS_MEMBERSHIP:
+            return False
+        return error is kafka.UnknownMemberIdError or not self._coordinator._performed_join_prepare
