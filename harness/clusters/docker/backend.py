@@ -65,7 +65,7 @@ class DockerBackend:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-docker-")))
             client = connect()
             stack.callback(client.close)
-            image = node_image(client, system, str(config["docker.base"]))
+            image = node_image(client, system, config)
             cluster = DockerCluster(client, image, system, topology, config, bugs, seed, folder.resolve())
             stack.callback(_remove_quietly, cluster)
             runner = stack.enter_context(asyncio.Runner(loop_factory=ClientLoop))

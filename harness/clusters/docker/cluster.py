@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness import control
+from harness import control, faketime
 from harness.cluster import Evidence, How
 from harness.clusters.client_tasks import ClientLoop, TaskHost
 from harness.clusters.docker.client_links import ClientLinks
@@ -25,7 +25,7 @@ from harness.process import NodeFile, Port
 from harness.run_id import LABEL as RUN
 from harness.run_id import new_run_id, token
 from harness.schedule import KINDS, MESSAGE_KINDS
-from harness.system import System
+from harness.system import Foreign, System
 from harness.topology import Topology
 
 T = TypeVar("T")
@@ -128,6 +128,8 @@ class DockerCluster:
                     f"node {name} did not start ({await self._nodes[name].describe()}); the end of "
                     f"{self._nodes[name].log}:\n" + self._nodes[name].last_lines(LAST_LOG_LINES)
                 )
+        if faketime.needed(self._system, self._config):
+            await faketime.probe(self._system, self, self.members)
 
     def _create_network(self, name: str) -> str:
         """Reachable from this machine only, and leading nowhere."""
@@ -383,6 +385,8 @@ class DockerCluster:
             )
         since_ns = time.monotonic_ns() + self._nodes[node].clock_ahead_ns
         await self._nodes[node].tell("clock", control.Clock(offset_ms, rate, since_ns))
+        if isinstance(self._system, Foreign):
+            return await faketime.moved(self._system, self, node, offset_ms=offset_ms)
         return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms, at rate {rate:g}")
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:

@@ -9,9 +9,11 @@ import hashlib
 import importlib.metadata
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import faketime
 from harness.clusters.docker import packages
 from harness.clusters.docker.base import BASE_NAME
 from harness.clusters.docker.engine import explained
@@ -27,9 +29,9 @@ TOOLS = ("iptables", "iproute2")
 LAST_BUILD_LINES = 6
 
 
-def node_image(client: Any, system: System, base: str) -> str:
+def node_image(client: Any, system: System, config: Mapping[str, Any]) -> str:
     """The tag of the image, built if it is not there. Raises `UserError` where it cannot be."""
-    found = _base(client, base)
+    found = _base(client, str(config["docker.base"]))
     python = _python(client, found)
     tops = _tops(system)
     distributions = importlib.metadata.packages_distributions()
@@ -40,6 +42,8 @@ def node_image(client: Any, system: System, base: str) -> str:
     site = packages.unpacked(wanted, python=python, machine=machine)
     dockerfile = Path(__file__).with_name("Dockerfile")
     programs = sorted(set(system.programs.values())) if isinstance(system, Foreign) else []
+    if faketime.needed(system, config):
+        programs.append("libfaketime")
     debian = " ".join((*TOOLS, *programs))
     with tempfile.TemporaryDirectory(prefix="chaos-image-") as scratch:
         context = Path(scratch)
