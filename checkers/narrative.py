@@ -243,6 +243,10 @@ VOCABULARY: Mapping[str, _Words] = {
         f"{n} removes {f['segments']} segment{'' if f['segments'] == 1 else 's'} of {f['partition']}, "
         f"which begins at offset {f['start']}"
     ),
+    "log-compacted": lambda n, f: (
+        f"{n} compacts {f['partition']} up to offset {f['until']}: {f['removed']} records go"
+    ),
+    "compaction-failed": lambda n, f: f"{n} cannot compact {f['partition']} ({f['error']})",
     "log-dir-failed": lambda n, f: f"{n} cannot write its log and halts ({f['error']})",
     "isr-shrunk": lambda n, f: f"{n} (leader) has {f['partition']} in sync on {_plain(f['isr'])} only",
     "isr-expanded": lambda n, f: f"{n} (leader) has {f['partition']} in sync on {_plain(f['isr'])}",

@@ -68,8 +68,14 @@ class Follower:
         if not self.active or not self.is_at(asked):
             return False
         for header, batch in split(records):
-            if header.base_offset != self._log.end_offset:
-                raise CorruptBatch(0, f"batch at {header.base_offset}, expected {self._log.end_offset}")
+            end = self._log.end_offset
+            if header.base_offset < end <= header.last_offset and self._log.start_offset == end:
+                # The leader's log begins within this batch, and we hold nothing yet.
+                self._log.begin_at(header.base_offset)
+            elif header.base_offset < end or (
+                header.base_offset > end and not self.partition.config.compacts
+            ):
+                raise CorruptBatch(0, f"batch at {header.base_offset}, expected {end}")
             self._log.append(header, batch)
         high_watermark = min(leader_high_watermark, self._log.end_offset)
         if high_watermark > self.partition.high_watermark:

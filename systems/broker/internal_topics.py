@@ -46,11 +46,8 @@ class InternalTopics:
                     "num_partitions": int(config.get(_PARTITIONS_KEY[topic], _PARTITIONS_DEFAULT)),
                     "replication_factor": int(config.get("replication.factor", 3)),
                     "assignments": (),
-                    # What coordinators know is in the log alone; its age does not matter.
-                    "configs": [
-                        {"name": "retention.ms", "value": "-1"},
-                        {"name": "retention.bytes", "value": "-1"},
-                    ],
+                    # What coordinators know is in the log alone, and of each key the newest says all.
+                    "configs": [{"name": "cleanup.policy", "value": "compact"}],
                 }
             ],
             timeout=messages.milliseconds(_TIMEOUT_MS),

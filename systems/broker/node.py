@@ -124,6 +124,7 @@ class BrokerNode:
         self._spawn(self._replicas.watch_isr(), "isr-watch")
         self._spawn(self._replicas.checkpoint_high_watermarks(), "high-watermark-checkpoint")
         self._spawn(self._replicas.keep_retention(), "retention")
+        self._spawn(self._replicas.keep_compacted(), "log-cleaner")
         self._spawn(self._log_reports.run(), "log-reports")
         self._lifecycle.failed.add_done_callback(self._on_end)
         await self._lifecycle.start()

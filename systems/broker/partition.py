@@ -9,6 +9,7 @@ from systems.broker.controller.events import broker_name
 from systems.broker.follower import Follower
 from systems.broker.in_sync import InSync
 from systems.broker.leader import Leader
+from systems.broker.log.cleaner import Cleaner
 from systems.broker.log.log import Log
 from systems.broker.metadata import BrokerState, PartitionState
 from systems.broker.topic_config import TopicConfig
@@ -56,6 +57,7 @@ class Partition:
             segment_bytes=config.segment_bytes,
             flush_every_append=config.flush_every_append,
         )
+        self._cleaner = Cleaner(self.env.disk, self.log, config.segment_bytes, self.env.bugs)
         self.high_watermark = min(
             max(checkpointed_high_watermark, self.log.start_offset), self.log.end_offset
         )
@@ -105,7 +107,7 @@ class Partition:
     async def keep_retention(self, now_ms: int) -> None:
         """Semantics 2.6: removes what is beyond retention or below the log's start; rolls what is old."""
         log, config = self.log, self.config
-        log.roll_if_older(config.segment_ms, now_ms)
+        log.roll_if_older(config.roll_ms, now_ms)
         if config.deletes and not config.retention.unlimited:
             bound = log.producers.last_stable_offset(self.high_watermark)
             beyond = log.beyond_retention(config.retention, now_ms, bound)
@@ -114,6 +116,23 @@ class Partition:
         removed = await log.remove_old_segments()
         if removed:
             self.env.emit("segment-deleted", partition=self.name, segments=removed, start=log.start_offset)
+
+    async def compact(self, now_ms: int) -> None:
+        """Semantics 2.6: a pass of the cleaner, where it is worth one."""
+        if not self.config.compacts:
+            return
+        limits = self.config.compaction
+        segments = self._cleaner.cleanable(limits, now_ms, self.high_watermark)
+        done = await self._cleaner.run(segments, limits, now_ms) if segments else None
+        if done is not None:
+            self.env.emit(
+                "log-compacted",
+                partition=self.name,
+                until=done.clean_until,
+                removed=done.removed,
+                bytes_before=done.bytes_before,
+                bytes_after=done.bytes_after,
+            )
 
     def begin_at(self, offset: int) -> None:
         """Everything here lies below the leader's log start: this replica begins there, empty."""

@@ -7,6 +7,7 @@ predecessor's producers, and a truncated log takes its state back with it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -35,6 +36,8 @@ class ProducerEntry(msgspec.Struct, frozen=True, array_like=True):
     open_since: int = -1
     last_timestamp: int = -1
     """Of its newest batch or marker here."""
+    marker_offset: int = -1
+    """Of its newest marker here."""
 
     @property
     def last_sequence(self) -> int:
@@ -83,6 +86,9 @@ class ProducerStates:
         self._ended: list[Ended] = []
         self._aborted: list[AbortedTransaction] = []
         self._forgotten: dict[int, None] = {}
+
+    def entries(self) -> Mapping[int, ProducerEntry]:
+        return self._producers
 
     def entry(self, producer_id: int) -> ProducerEntry | None:
         return self._producers.get(producer_id)
@@ -189,6 +195,7 @@ class ProducerStates:
             coordinator_epoch=entry.coordinator_epoch if entry is not None else -1,
             open_since=open_since,
             last_timestamp=header.max_timestamp,
+            marker_offset=entry.marker_offset if entry is not None else -1,
         )
 
     def on_marker(self, header: BatchHeader, marker: Marker) -> None:
@@ -207,6 +214,7 @@ class ProducerStates:
             batches=() if raised or entry is None else entry.batches,
             coordinator_epoch=marker.coordinator_epoch,
             last_timestamp=header.max_timestamp,
+            marker_offset=offset,
         )
 
     # ── what readers may see ─────────────────────────────────────────────────────────────────────────
@@ -237,10 +245,19 @@ class ProducerStates:
                 break
         return found
 
+    @property
+    def aborted(self) -> Sequence[AbortedTransaction]:
+        """In the order of their markers."""
+        return self._aborted
+
     def forget_aborted_below(self, start_offset: int) -> None:
         """The log begins there now: nobody reads what those transactions wrote."""
         if self._aborted and self._aborted[0].last_offset < start_offset:
             self._aborted = [a for a in self._aborted if a.last_offset >= start_offset]
+
+    def forget_aborted(self, markers: frozenset[int]) -> None:
+        """Nothing is left of the transactions that end at those offsets."""
+        self._aborted = [a for a in self._aborted if a.last_offset not in markers]
 
     def expire(self, before_ms: int) -> list[int]:
         """Forgets producers whose newest record is older than that, unless a transaction of theirs is open

@@ -20,6 +20,8 @@ from systems.broker.log.batch import (
     stamp,
     with_append_time,
 )
+from systems.broker.log.compression import BadCompression
+from systems.broker.log.records import BadRecords, records
 
 
 class Producing(InSync):
@@ -162,7 +164,18 @@ class Producing(InSync):
                 raise KafkaError(ErrorCode.message_too_large, f"{self.name}: a batch of {len(batch)} bytes")
             if header.is_control:
                 raise KafkaError(ErrorCode.invalid_record, f"{self.name}: a client sent a control batch")
+            if from_client and self._partition.config.compacts:
+                self._check_keys(header, batch)
         return found
+
+    def _check_keys(self, header: BatchHeader, batch: bytes) -> None:
+        """A table has no place for a record without a key: nothing would ever replace it."""
+        try:
+            keyless = any(record.key is None for record in records(header, batch))
+        except (BadRecords, BadCompression) as error:
+            raise KafkaError(ErrorCode.corrupt_message, f"{self.name}: {error}") from None
+        if keyless:
+            raise KafkaError(ErrorCode.invalid_record, f"{self.name} is compacted: a record needs a key")
 
     def _append_batch(self, batch: bytes) -> int:
         if self._partition.config.log_append_time:

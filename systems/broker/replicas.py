@@ -14,6 +14,9 @@ from systems.broker.alter_partition import IsrProposals
 from systems.broker.context import Broker, KafkaError, LeaderPartition
 from systems.broker.in_sync import InSync
 from systems.broker.leader import Leader
+from systems.broker.log.batch import CorruptBatch
+from systems.broker.log.compression import BadCompression
+from systems.broker.log.records import BadRecords
 from systems.broker.metadata import BrokerState, MetadataImage
 from systems.broker.partition import Partition
 from systems.broker.replica_fetcher import ReplicaFetchers
@@ -145,6 +148,18 @@ class ReplicaManager:
                 except OSError as error:
                     log.warning("%s: retention: %s", partition.name, error)
                 partition.log.producers.expire(now_ms - expiration_ms)
+
+    async def keep_compacted(self) -> None:
+        """Looks for logs that are worth a pass of the cleaner, on leaders and followers alike."""
+        interval = int(self.env.config.get("log.cleaner.backoff.ms", 1000)) / 1000
+        while True:
+            await asyncio.sleep(interval)
+            for partition in self.partitions():
+                try:
+                    await partition.compact(self.env.wall_clock.time_ns() // 1_000_000)
+                except (OSError, CorruptBatch, BadRecords, BadCompression) as error:
+                    # As in Kafka: a log that cannot be compacted grows, and the others go on.
+                    self.env.emit("compaction-failed", partition=partition.name, error=str(error))
 
     async def checkpoint_high_watermarks(self) -> None:
         """Lazily, as in Kafka: a restarted replica begins with a stale-low high watermark."""

@@ -54,9 +54,47 @@ BROKER: tuple[Setting, ...] = (
     Setting(
         name="log.cleanup.policy",
         default="delete",
-        choices=("delete",),
+        choices=("delete", "compact", "compact,delete", "delete,compact"),
         scope="topic",
-        doc="delete: what is beyond retention goes, whole segments at a time.",
+        doc="delete: what is beyond retention goes, whole segments at a time. compact: of each key the last record "
+        "stays.",
+    ),
+    Setting(
+        name="log.cleaner.backoff.ms",
+        default=1000,
+        minimum=10,
+        scope="broker",
+        doc="How often a broker looks for logs to compact.",
+    ),
+    Setting(
+        name="log.cleaner.min.cleanable.ratio",
+        default=0.5,
+        minimum=0,
+        maximum=1,
+        scope="topic",
+        doc="Share of a log that must be new before it is compacted again.",
+    ),
+    Setting(
+        name="log.cleaner.delete.retention.ms",
+        default=86_400_000,
+        minimum=0,
+        scope="topic",
+        doc="How long a tombstone, or the marker of a transaction of which nothing is left, stays once compaction has "
+        "come to it. A reader that lags more misses deletes.",
+    ),
+    Setting(
+        name="log.cleaner.min.compaction.lag.ms",
+        default=0,
+        minimum=0,
+        scope="topic",
+        doc="Age below which a record is not compacted.",
+    ),
+    Setting(
+        name="log.cleaner.max.compaction.lag.ms",
+        default=MAX_LONG,
+        minimum=1,
+        scope="topic",
+        doc="Age at which a record is compacted however little is new.",
     ),
     Setting(
         name="log.retention.ms",

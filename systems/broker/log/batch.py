@@ -32,6 +32,7 @@ _COMPRESSION = 0x07
 _LOG_APPEND_TIME = 0x08
 _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
+_DELETE_HORIZON = 0x40
 
 _MAX_SEQUENCE = 0x7FFFFFFF
 
@@ -89,6 +90,20 @@ class BatchHeader(NamedTuple):
     @property
     def is_compressed(self) -> bool:
         return self.attributes & _COMPRESSION != 0
+
+    @property
+    def compression(self) -> int:
+        """Kafka's number of the codec; 0 is none."""
+        return self.attributes & _COMPRESSION
+
+    @property
+    def has_append_time(self) -> bool:
+        return self.attributes & _LOG_APPEND_TIME != 0
+
+    @property
+    def delete_horizon_ms(self) -> int | None:
+        """When its tombstones, or the marker that it is, may go (KIP-534); None where no cleaner has said."""
+        return self.base_timestamp if self.attributes & _DELETE_HORIZON else None
 
 
 def next_sequence(sequence: int) -> int:
@@ -209,6 +224,36 @@ def seal(
     return struct.pack(">qiibI", 0, length, -1, MAGIC, crc32c.crc32c(covered)) + covered
 
 
+def refilled(
+    header: BatchHeader, *, count: int, records: bytes, max_timestamp: int, delete_horizon_ms: int | None
+) -> bytes:
+    """A cleaned batch: the same place, producer and sequences, but only `count` of its records (encoded, and
+    compressed as the header says). With a delete horizon their timestamps are counted from it."""
+    attributes, base_timestamp = header.attributes, header.base_timestamp
+    if delete_horizon_ms is not None:
+        attributes, base_timestamp = attributes | _DELETE_HORIZON, delete_horizon_ms
+    if not count:
+        # Nothing is nothing, and no codec's frame.
+        attributes &= ~_COMPRESSION
+    covered = (
+        struct.pack(
+            ">hiqqqhii",
+            attributes,
+            header.last_offset_delta,
+            base_timestamp,
+            max_timestamp,
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence,
+            count,
+        )
+        + records
+    )
+    length = _CRC_COVERS_FROM - _OVERHEAD + len(covered)
+    place = struct.pack(">qiib", header.base_offset, length, header.leader_epoch, MAGIC)
+    return place + _CRC.pack(crc32c.crc32c(covered)) + covered
+
+
 class Marker(NamedTuple):
     commit: bool
     coordinator_epoch: int
@@ -216,8 +261,11 @@ class Marker(NamedTuple):
 
 def parse_marker(batch: bytes) -> Marker | None:
     """The transaction marker in a control batch; None for other control records."""
-    # length, attributes, timestamp delta, offset delta, key length: one byte each in what we and Kafka write.
+    # Length, attributes, offset delta and key length are one byte each in what we and Kafka write; the
+    # timestamp delta is longer once a cleaner has put a delete horizon into the batch.
     key_at = HEADER_BYTES + 5
+    while batch[key_at - 3] & 0x80:
+        key_at += 1
     _, kind = struct.unpack_from(">hh", batch, key_at)
     if kind not in (0, 1):
         return None

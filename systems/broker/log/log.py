@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from harness.node import Disk
 from systems.broker.log.batch import BatchHeader, parse_marker, whole_batches
+from systems.broker.log.checksummed import read_checksummed, write_checksummed
+from systems.broker.log.cleaner_state import CleanerFile, CleanerState
 from systems.broker.log.leader_epochs import LeaderEpochs
 from systems.broker.log.retention import Doomed, RetentionLimits, doomed
 from systems.broker.log.segment import Segment, Slice, segment_name
 from systems.broker.log.start import NO_EPOCH, Start, StartFile
+from systems.broker.log.swap import CLEANED, SWAP, abandon_swaps, finish_swaps
 from systems.broker.producer_state import ProducerStates, Snapshot
 
 KEPT_SNAPSHOTS = 3
@@ -47,6 +49,9 @@ class Log:
         self._flushing = asyncio.Lock()
         self._truncations = 0
         self._start_file = StartFile(disk, folder)
+        self._cleaner_file = CleanerFile(disk, folder)
+        self.cleaned = self._cleaner_file.read()
+        """How far a cleaner has come."""
         self.start_offset, self._start_epoch = self._start_file.read()
         """The first offset that can be read; the batch that holds it may begin below. And the epoch that
         wrote the one before it: all that is known of epochs once everything was removed."""
@@ -67,7 +72,9 @@ class Log:
         if header.base_offset < self.end_offset:
             raise ValueError(f"{self.folder}: batch at {header.base_offset}, log ends at {self.end_offset}")
         if self._segments[-1].size and self._segments[-1].size + len(batch) > self._segment_bytes:
-            self._roll(header.base_offset)
+            # Where this log ends, not where the batch begins: a cleaner may have left a gap in between, and a
+            # segment begins where the one before ends.
+            self._roll(self.end_offset)
         self._segments[-1].append(header, batch)
         self.end_offset = header.last_offset + 1
         self._follow(header, batch)
@@ -103,6 +110,7 @@ class Log:
             self._recall_epoch()
             return self.end_offset
         self._truncations += 1
+        self._cut_cleaned(end_offset)
         if end_offset < self.start_offset:
             self._begin_at(end_offset)
             return end_offset
@@ -165,6 +173,7 @@ class Log:
     def begin_at(self, offset: int) -> None:
         """Everything goes; the log is empty and begins at `offset`: its leader has nothing older."""
         self._truncations += 1
+        self._cut_cleaned(0)
         self._begin_at(offset)
 
     def _begin_at(self, offset: int) -> None:
@@ -180,6 +189,60 @@ class Log:
             self._forget_snapshot(self._snapshots.pop())
         self._last_crc = 0
         self.producers.restore(None)
+
+    # ── compaction ───────────────────────────────────────────────────────────────────────────────────
+
+    def closed_below(self, offset: int) -> list[Segment]:
+        """Segments that are no longer written to and lie wholly below."""
+        return [s for s in self._segments[:-1] if s.size and s.end_offset <= offset]
+
+    async def replace(self, old: Sequence[Segment], new: Segment) -> bool:
+        """Puts `new`, written under its `.cleaned` name, in the place of neighbours. False where the log has
+        changed meanwhile."""
+        truncations = self._truncations
+        await self._disk.fsync(new.name)
+        if truncations != self._truncations:
+            return False
+        new.rename(new.name.removesuffix(CLEANED) + SWAP)
+        await self._disk.fsync(new.name)
+        if truncations != self._truncations:
+            return False
+        place = next((i for i, s in enumerate(self._segments) if s is old[0]), None)
+        if place is None or self._segments[place : place + len(old)] != list(old):
+            # Retention took some of them.
+            self._disk.remove(new.name)
+            return False
+        for segment in old:
+            self._disk.remove(segment.name)
+        new.rename(new.name.removesuffix(SWAP))
+        self._segments[place : place + len(old)] = [new]
+        return True
+
+    def forget_aborted(self, markers: frozenset[int]) -> None:
+        """Those abort markers will go, as all their records did. A reader who heard of such a transaction would
+        wait for the marker, and take what the producer wrote next for aborted."""
+        self.producers.forget_aborted(markers)
+        for place, stored in enumerate(self._snapshots):
+            kept = tuple(a for a in stored.snapshot.aborted if a.last_offset not in markers)
+            if len(kept) < len(stored.snapshot.aborted):
+                fewer = msgspec.structs.replace(stored.snapshot, aborted=kept)
+                self._snapshots[place] = _StoredSnapshot(stored.last_crc, fewer)
+                write_checksummed(
+                    self._disk, self._snapshot_name(stored.snapshot.offset), self._snapshots[place]
+                )
+
+    def note_cleaned(self, state: CleanerState) -> None:
+        self.cleaned = state
+        self._cleaner_file.write(state)
+
+    async def sync_cleaned(self) -> None:
+        await self._cleaner_file.sync()
+
+    def _cut_cleaned(self, end_offset: int) -> None:
+        if not self._disk.exists(self._cleaner_file.name):
+            return
+        abandon_swaps(self._disk, self.folder)
+        self.note_cleaned(self.cleaned.cut(end_offset))
 
     async def flush(self) -> None:
         """Everything appended so far survives a power loss once this returns. Concurrent callers share
@@ -233,6 +296,7 @@ class Log:
 
     def _recover(self) -> None:
         """Opens what is on disk: scans it, cuts it at the first bad batch, drops what lies behind."""
+        finish_swaps(self._disk, self.folder)
         names = [name for name in self._disk.list(self.folder + "/") if name.endswith(".log")]
         bases = sorted(int(name.rsplit("/", 1)[1].removesuffix(".log")) for name in names)
         while len(bases) > 1 and bases[1] <= self.start_offset:
@@ -240,6 +304,7 @@ class Log:
             self._disk.remove(segment_name(self.folder, bases.pop(0)))
         self._load_snapshots()
         crc_at: dict[int, int] = {}
+        epochs: list[tuple[int, int]] = []
         for base in bases:
             segment = Segment(self._disk, self.folder, base)
             beginning = (
@@ -250,9 +315,12 @@ class Log:
                 self._disk.remove(segment.name)
                 continue
             for header in segment.recover():
-                self.epochs.assign(header.leader_epoch, header.base_offset)
+                epochs.append((header.leader_epoch, header.base_offset))
                 self._last_crc = crc_at[header.last_offset + 1] = header.crc
             self._segments.append(segment)
+        self.cleaned = self.cleaned.of(epochs, crc_at)
+        for epoch, start in (*self.cleaned.epochs, *epochs):
+            self.epochs.assign(epoch, start)
         if self._segments and self._segments[-1].end_offset < self.start_offset:
             self._begin_at(self.start_offset)
             return
@@ -297,10 +365,7 @@ class Log:
 
     def _write_snapshot(self) -> None:
         stored = _StoredSnapshot(self._last_crc, self.producers.snapshot(self.end_offset))
-        body = msgspec.msgpack.encode(stored)
-        name = self._snapshot_name(stored.snapshot.offset)
-        self._disk.write(name + ".new", zlib.crc32(body).to_bytes(4, "big") + body)
-        self._disk.rename(name + ".new", name)
+        write_checksummed(self._disk, self._snapshot_name(stored.snapshot.offset), stored)
         self._snapshots.append(stored)
         while len(self._snapshots) > KEPT_SNAPSHOTS:
             self._forget_snapshot(self._snapshots.pop(0))
@@ -309,11 +374,11 @@ class Log:
         for name in self._disk.list(self.folder + "/"):
             if not name.endswith(".snapshot"):
                 continue
-            data = self._disk.read(name)
-            if zlib.crc32(data[4:]).to_bytes(4, "big") != data[:4]:
+            stored = read_checksummed(self._disk, name, _StoredSnapshot)
+            if stored is None:
                 self._disk.remove(name)
                 continue
-            self._snapshots.append(msgspec.msgpack.decode(data[4:], type=_StoredSnapshot))
+            self._snapshots.append(stored)
         self._snapshots.sort(key=lambda s: s.snapshot.offset)
 
     def _forget_snapshot(self, stored: _StoredSnapshot) -> None:

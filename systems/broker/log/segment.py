@@ -22,17 +22,18 @@ class Slice(NamedTuple):
 
 
 class Segment:
-    """Batches from `base_offset` on. The index (first offset, position and largest timestamp of every
-    batch) lives in memory and is rebuilt when the log is opened."""
+    """Batches from `base_offset` on, with gaps where a cleaner was. The index (offsets, position and largest
+    timestamp of every batch) lives in memory and is rebuilt when the log is opened."""
 
-    def __init__(self, disk: Disk, folder: str, base_offset: int) -> None:
+    def __init__(self, disk: Disk, folder: str, base_offset: int, suffix: str = "") -> None:
         self.base_offset = base_offset
         self.end_offset = base_offset
         self.size = 0
-        self.name = segment_name(folder, base_offset)
+        self.name = segment_name(folder, base_offset) + suffix
         self.created = disk.exists(self.name)
         self._disk = disk
         self._offsets = array("q")
+        self._ends = array("q")
         self._positions = array("q")
         self._timestamps = array("q")
 
@@ -62,10 +63,14 @@ class Segment:
         self._note(header, self.size)
         self.size += len(batch)
 
+    def rename(self, name: str) -> None:
+        self._disk.rename(self.name, name)
+        self.name = name
+
     def read(self, start_offset: int, end_offset: int, max_bytes: int) -> Slice:
         """Whole batches from the one that holds `start_offset` to the last that begins below `end_offset`;
         at least one, then as many as fit into `max_bytes`."""
-        first = max(bisect_right(self._offsets, start_offset) - 1, 0)
+        first = self._first_place(start_offset)
         last = bisect_left(self._offsets, end_offset)
         if first >= last:
             return Slice(b"", start_offset)
@@ -74,21 +79,21 @@ class Segment:
             # The last batch start that is no further than max_bytes ends the slice.
             last = max(bisect_right(self._positions, start + max_bytes, first, last) - 1, first + 1)
         records = self._disk.read(self.name, start, self._position(last) - start)
-        return Slice(records, self._end_of(last - 1))
+        return Slice(records, self._ends[last - 1])
 
     def truncate(self, end_offset: int) -> int:
         """Drops every batch that does not end below `end_offset`; returns the new end."""
         keep = bisect_left(self._offsets, end_offset)
         if keep and keep == len(self._offsets) and self.end_offset <= end_offset:
             return self.end_offset
-        if keep and self._end_of(keep - 1) > end_offset:
+        if keep and self._ends[keep - 1] > end_offset:
             keep -= 1
         size = self._position(keep)
         if self.created:
             self._disk.truncate(self.name, size)
-        self.end_offset = self._end_of(keep - 1) if keep else self.base_offset
+        self.end_offset = self._ends[keep - 1] if keep else self.base_offset
         self.size = size
-        del self._offsets[keep:], self._positions[keep:], self._timestamps[keep:]
+        del self._offsets[keep:], self._ends[keep:], self._positions[keep:], self._timestamps[keep:]
         return self.end_offset
 
     def batch_with_timestamp(self, timestamp_ms: int, start_offset: int) -> int | None:
@@ -114,17 +119,16 @@ class Segment:
         return self._timestamps[0] if self._timestamps else -1
 
     def _first_place(self, offset: int) -> int:
-        """Of the batch that holds the offset."""
-        return max(bisect_right(self._offsets, offset) - 1, 0)
+        """Of the batch that holds the offset, or where a cleaner took that, of the next one."""
+        return bisect_right(self._ends, offset)
 
     def _note(self, header: BatchHeader, position: int) -> None:
         self._offsets.append(header.base_offset)
+        self._ends.append(header.last_offset + 1)
         self._positions.append(position)
-        self._timestamps.append(header.max_timestamp)
+        # What is empty has no time: nobody shall find it by one.
+        self._timestamps.append(header.max_timestamp if header.records else -1)
         self.end_offset = header.last_offset + 1
 
     def _position(self, place: int) -> int:
         return self._positions[place] if place < len(self._positions) else self.size
-
-    def _end_of(self, place: int) -> int:
-        return self._offsets[place + 1] if place + 1 < len(self._offsets) else self.end_offset
