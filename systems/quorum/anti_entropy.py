@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from harness.node import NodeEnvironment
 from systems.quorum.liveness import Liveness
+from systems.quorum.membership.service import Membership
 from systems.quorum.messages import Compare, Differing, Store
 from systems.quorum.replica import Replica
-from systems.quorum.ring import Ring, token
+from systems.quorum.ring import token
 from systems.quorum.storage import Storage
 from systems.quorum.tombstones import old_enough
 from systems.quorum.versions import Cell, canonical
@@ -30,20 +29,16 @@ class AntiEntropy:
     def __init__(
         self,
         env: NodeEnvironment,
-        ring: Ring,
-        copies: int,
+        membership: Membership,
         storage: Storage,
         replica: Replica,
         liveness: Liveness,
-        call: Callable[[str, Any], Awaitable[Any]],
     ) -> None:
         self._env = env
-        self._ring = ring
-        self._copies = copies
+        self._membership = membership
         self._storage = storage
         self._replica = replica
         self._liveness = liveness
-        self._call = call
         self._interval_s = int(env.config["anti.entropy.interval.ms"]) / 1000
         self._hashes: dict[str, bytes] = {}
         self.differing: dict[str, int] = {}
@@ -52,12 +47,15 @@ class AntiEntropy:
         """Peer -> rounds since this node began."""
 
     async def run(self) -> None:
-        peers = [node for node in self._ring.nodes if node != self._env.name]
-        if not self._interval_s or not peers:
+        if not self._interval_s:
             return
         at = 0
         while True:
-            await asyncio.sleep(self._interval_s * (0.8 + 0.4 * self._env.random.random()) / len(peers))
+            peers = [node for node in self._membership.state.members if node != self._env.name]
+            share = self._interval_s / max(1, len(peers))
+            await asyncio.sleep(share * (0.8 + 0.4 * self._env.random.random()))
+            if not peers or not self._membership.serving:
+                continue
             peer = peers[at % len(peers)]
             at += 1
             if self._liveness.alive(peer):
@@ -68,10 +66,14 @@ class AntiEntropy:
 
     async def round(self, peer: str) -> None:
         """Raises OSError or TimeoutError where the peer does not answer."""
+        epoch = self._membership.epoch
         leaves = self._leaves(peer)
-        answer: Differing = await self._call(peer, Compare(self._env.name, _root(leaves), tuple(leaves)))
+        compare = Compare(self._env.name, _root(leaves), tuple(leaves), epoch)
+        answer: Differing = await self._membership.ask(peer, compare)
         moved = 0
         for key, cell in answer.cells:
+            if self._membership.epoch != epoch:
+                raise ConnectionAbortedError("the ring is another one")
             held = self._storage.cells.get(key)
             if held != cell and not (held is None and old_enough(self._env, cell)):
                 moved += 1
@@ -80,7 +82,7 @@ class AntiEntropy:
         for key, cell in self._in_leaves(peer, answer.leaves):
             if theirs.get(key) != cell and not (key not in theirs and old_enough(self._env, cell)):
                 moved += 1
-                await self._call(peer, Store(key, cell, purpose="sync"))
+                await self._membership.ask(peer, Store(key, cell, purpose="sync", epoch=epoch))
         if moved:
             self._env.emit("merkle-repair", peer=peer, cells=moved)
         self.differing[peer] = moved
@@ -102,8 +104,9 @@ class AntiEntropy:
 
     def _common(self, peer: str) -> list[str]:
         both = []
+        placement = self._membership.placement
         for key in sorted(self._storage.cells):
-            nodes = self._ring.preference(key, self._copies)
+            nodes = placement.writers(key)
             if peer in nodes and self._env.name in nodes:
                 both.append(key)
         return both

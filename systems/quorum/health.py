@@ -16,14 +16,19 @@ ROUNDS = 2
 
 
 async def serving(cluster: Cluster) -> None:
-    """Returns when every node knows every other one to be alive, and every range of consensus has a leader."""
-    names = {node.name for node in cluster.topology.nodes}
+    """Returns when every node knows the same ring, in which nothing changes, and all its members to be alive, and every
+    range of consensus has a leader."""
     while True:
         states = await _states(cluster)
         told = [s for s in states if s is not None]
         led = {number for s in told for number in s.leads}
-        if len(told) == len(states) and all(set(s.alive) == names and len(led) == s.ranges for s in told):
-            return
+        if len(told) == len(states) and len({s.epoch for s in told}) == 1:
+            members = set(told[0].members)
+            if all(
+                not s.changing and set(s.alive) == members and (len(led) == s.ranges or not s.serving)
+                for s in told
+            ):
+                return
         await asyncio.sleep(POLL_S)
 
 
@@ -31,7 +36,7 @@ async def whole(cluster: Cluster) -> None:
     """Besides, no hint waits, and rounds of anti-entropy have found nothing to repair."""
     while True:
         await serving(cluster)
-        before = await _states(cluster)
+        before = await _members(cluster)
         if len(before) == 1 or not all(state is not None and state.comparing for state in before):
             if not any(state is None or state.hints for state in before):
                 return
@@ -39,8 +44,10 @@ async def whole(cluster: Cluster) -> None:
             continue
         while True:
             await asyncio.sleep(POLL_S)
-            now = await _states(cluster)
-            if any(b is None or n is None or n.rounds < b.rounds for b, n in zip(before, now, strict=True)):
+            now = await _members(cluster)
+            if len(now) != len(before) or any(
+                b is None or n is None or n.rounds < b.rounds for b, n in zip(before, now, strict=True)
+            ):
                 break
             pairs = [(b, n) for b, n in zip(before, now, strict=True) if b is not None and n is not None]
             if all(n.rounds >= b.rounds + ROUNDS for b, n in pairs):
@@ -49,9 +56,14 @@ async def whole(cluster: Cluster) -> None:
                 break
 
 
+async def _members(cluster: Cluster) -> list[State | None]:
+    """Without those that answer and have no part in the ring."""
+    return [state for state in await _states(cluster) if state is None or state.serving]
+
+
 async def _states(cluster: Cluster) -> list[State | None]:
     host = cluster.client_host(PROBE_HOST)
-    asked = [host.spawn(_state(cluster, node.name)) for node in cluster.topology.nodes]
+    asked = [host.spawn(_state(cluster, name)) for name in cluster.members]
     return list(await asyncio.gather(*asked))
 
 

@@ -1,4 +1,4 @@
-"""Who is alive: gossiped heartbeats, and a phi accrual failure detector (Hayashibara et al. 2004) over their arrivals.
+"""Gossip: heartbeats and the ring; and who is alive by it: a phi accrual failure detector (Hayashibara et al. 2004) over their arrivals.
 
 Phi is the negative decimal logarithm of the probability that a heartbeat comes even later, under an exponential
 distribution of the intervals seen, as in Cassandra. All intervals are monotonic: no wall clock takes part.
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from harness.node import NodeEnvironment
+from systems.quorum.membership.service import Membership
 from systems.quorum.messages import Beat
 
 WINDOW = 100
@@ -46,10 +47,15 @@ class Detector:
 
 class Liveness:
     def __init__(
-        self, env: NodeEnvironment, peers: tuple[str, ...], send: Callable[[str, Beat], None]
+        self,
+        env: NodeEnvironment,
+        peers: tuple[str, ...],
+        membership: Membership,
+        send: Callable[[str, Beat], None],
     ) -> None:
         self._env = env
         self._peers = peers
+        self._membership = membership
         self._send = send
         self._interval_s = int(env.config["gossip.interval.ms"]) / 1000
         self._threshold = float(env.config["phi.convict.threshold"])
@@ -71,10 +77,15 @@ class Liveness:
         return 0.0 if since is None else (asyncio.get_running_loop().time() - since) * 1000
 
     def heard(self, beat: Beat) -> None:
+        self._membership.adopt(beat.ring)
         now = asyncio.get_running_loop().time()
         for node, (generation, number) in beat.beats.items():
             known = self._beats.get(node)
-            if node == self._env.name or (known is not None and (generation, number) <= known):
+            if known is not None and (generation, number) <= known:
+                continue
+            if node == self._env.name:
+                # From before its clock was set back, or its disk lost: nobody would listen to a lower one.
+                self._beats[node] = (generation + 1, 0)
                 continue
             detector = self._detectors.get(node)
             if detector is None:
@@ -92,9 +103,12 @@ class Liveness:
             self._beats[self._env.name] = (generation, number + 1)
             # Few nodes: every peer hears of everybody each round, directly or through one that both reach.
             for peer in self._peers:
-                self._send(peer, Beat(dict(self._beats)))
+                self.tell(peer)
             self._judge(loop.time())
             await asyncio.sleep(self._interval_s * (0.8 + 0.4 * self._env.random.random()))
+
+    def tell(self, peer: str) -> None:
+        self._send(peer, Beat(dict(self._beats), self._membership.state))
 
     def _judge(self, now: float) -> None:
         for peer in self._peers:

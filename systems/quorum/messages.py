@@ -7,12 +7,17 @@ from typing import Any
 import msgspec
 
 from systems.quorum.consensus.messages import MESSAGES as CONSENSUS
+from systems.quorum.membership.messages import MESSAGES as MEMBERSHIP
+from systems.quorum.membership.state import RingState
 from systems.quorum.versions import Cell
 from systems.rpc import Codec
 
 
 class Read(msgspec.Struct, frozen=True, tag="read"):
+    """`epoch`: of the ring by which this node is asked; as in all requests, another one is refused (`OtherRing`)."""
+
     key: str
+    epoch: int = 0
 
 
 class Found(msgspec.Struct, frozen=True, tag="found"):
@@ -24,12 +29,13 @@ class Found(msgspec.Struct, frozen=True, tag="found"):
 
 class Store(msgspec.Struct, frozen=True, tag="store"):
     """Merge and keep, durable before the answer. `hint_for`: keep it for that node instead. `purpose`: `write`,
-    `repair`, `hint`, `sync`: for message-kind faults and mistakes."""
+    `repair`, `hint`, `sync`, `stream`: for message-kind faults and mistakes."""
 
     key: str
     cell: Cell
     hint_for: str = ""
     purpose: str = "write"
+    epoch: int = 0
 
 
 class Stored(msgspec.Struct, frozen=True, tag="stored"):
@@ -38,18 +44,22 @@ class Stored(msgspec.Struct, frozen=True, tag="stored"):
 
 class Update(msgspec.Struct, frozen=True, tag="update"):
     """Change in place, at a replica under its own actor: `put` (argument: value, with a context), `erase` (with a
-    context), `count` (a number), `add`, `remove` (an element). The answer is the cell after it."""
+    context), `count` (a number), `add`, `remove` (an element). `base` is merged before: what a quorum of replicas was
+    seen to hold. The answer is the cell after it."""
 
     key: str
     kind: str
     argument: Any = None
     context: dict[str, int] = msgspec.field(default_factory=dict)
+    epoch: int = 0
+    base: Cell | None = None
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
-    """Gossip: node -> [generation, heartbeat]. One way."""
+    """Gossip: node -> [generation, heartbeat], and the sender's ring. One way."""
 
     beats: dict[str, tuple[int, int]]
+    ring: RingState
 
 
 class Compare(msgspec.Struct, frozen=True, tag="compare"):
@@ -58,6 +68,7 @@ class Compare(msgspec.Struct, frozen=True, tag="compare"):
     node: str
     root: bytes
     leaves: tuple[bytes, ...]
+    epoch: int = 0
 
 
 class Differing(msgspec.Struct, frozen=True, tag="differing"):
@@ -84,6 +95,14 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     """Consensus: how many ranges there are, which this node leads, and whether one's voters have to change."""
     leads: tuple[int, ...] = ()
     moving: bool = False
+    epoch: int = 0
+    members: tuple[str, ...] = ()
+    serving: bool = True
+    """This node has a part in the ring."""
+    changing: bool = False
+    """The ring is being changed, or this node means to change it."""
 
 
-CODEC = Codec(Read, Found, Store, Stored, Update, Beat, Compare, Differing, Probe, State, *CONSENSUS)
+CODEC = Codec(
+    Read, Found, Store, Stored, Update, Beat, Compare, Differing, Probe, State, *CONSENSUS, *MEMBERSHIP
+)

@@ -18,14 +18,16 @@ class Replica:
     def __init__(self, env: NodeEnvironment, storage: Storage) -> None:
         self._env = env
         self._storage = storage
-        # A new one in each incarnation: what an earlier one had not synced may be lost, and its dots with it.
-        self.actor = f"{env.name}-{env.random.getrandbits(48):012x}"
-        if "actor-reuse-after-amnesia" in env.bugs:
-            self.actor = env.name
-        if "pn-actor-shared" in env.bugs:
-            self._counting = "shared"
-        else:
-            self._counting = self.actor
+        self.actor = self._counting = ""
+        self.renew_actor()
+
+    def renew_actor(self) -> None:
+        """In each incarnation, since what an earlier one had not synced may be lost, and its dots with it; and
+        whenever cells were dropped."""
+        self.actor = f"{self._env.name}-{self._env.random.getrandbits(48):012x}"
+        if "actor-reuse-after-amnesia" in self._env.bugs:
+            self.actor = self._env.name
+        self._counting = "shared" if "pn-actor-shared" in self._env.bugs else self.actor
 
     async def read(self, request: Read) -> Found:
         held = self._storage.cells.get(request.key)
@@ -56,6 +58,10 @@ class Replica:
         held = self._storage.cells.get(request.key)
         if "pn-nonatomic-local-inc" in self._env.bugs and request.kind == "count":
             await asyncio.sleep(0.001)
+        try:
+            held = merge(held, request.base)
+        except WrongType:
+            return Found(error=WRONG_TYPE)
         changed = self._changed(request, held)
         if changed is None:
             return Found(error=WRONG_TYPE)

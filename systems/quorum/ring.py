@@ -19,36 +19,54 @@ def token(text: str) -> int:
 
 
 class Ring:
-    """`weights`: node -> multiple of `vnodes` (1 where it has none). Immutable."""
+    """`nodes`: names, or names with the text that their tokens are made of (a node that takes the place of another
+    one takes over its tokens). `weights`: node -> multiple of `vnodes` (1 where it has none). Immutable.
+
+    `distinct` False is a mistake: a preference list of virtual nodes, which may all be of one physical node.
+    """
 
     def __init__(
-        self, nodes: Iterable[str], *, vnodes: int = VNODES, weights: Mapping[str, float] | None = None
+        self,
+        nodes: Iterable[str] | Mapping[str, str],
+        *,
+        vnodes: int = VNODES,
+        weights: Mapping[str, float] | None = None,
+        distinct: bool = True,
     ) -> None:
-        self.nodes = tuple(sorted(nodes))
+        named = nodes if isinstance(nodes, Mapping) else {node: node for node in nodes}
+        self.nodes = tuple(sorted(named))
         self.vnodes = vnodes
+        self._distinct = distinct
         places: list[tuple[int, str]] = []
         for node in self.nodes:
             count = max(1, round(vnodes * (weights or {}).get(node, 1.0)))
-            places += [(token(f"{node}/{number}"), node) for number in range(count)]
+            places += [(token(f"{named[node]}/{number}"), node) for number in range(count)]
         places.sort()
-        self._tokens = [place for place, _ in places]
+        self.tokens = [place for place, _ in places]
         self._owners = [node for _, node in places]
         self._walks: dict[int, tuple[str, ...]] = {}
 
     def walk(self, key: str) -> tuple[str, ...]:
         """All nodes in the order in which they would keep the key."""
-        if not self._tokens:
+        return self._walk_from(token(key))
+
+    def _walk_from(self, place: int) -> tuple[str, ...]:
+        if not self.tokens:
             return ()
-        start = bisect_left(self._tokens, token(key)) % len(self._tokens)
+        start = bisect_left(self.tokens, place) % len(self.tokens)
         known = self._walks.get(start)
         if known is None:
             turned = self._owners[start:] + self._owners[:start]
-            known = self._walks[start] = tuple(dict.fromkeys(turned))
+            known = self._walks[start] = tuple(dict.fromkeys(turned) if self._distinct else turned)
         return known
 
     def preference(self, key: str, copies: int) -> tuple[str, ...]:
         """The nodes that keep the key; fewer than `copies` only where there are fewer nodes."""
         return self.walk(key)[:copies]
+
+    def preference_at(self, place: int, copies: int) -> tuple[str, ...]:
+        """The same of a key with that token."""
+        return self._walk_from(place)[:copies]
 
 
 def remapped(before: Ring, after: Ring, keys: Sequence[str]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from harness.settings import Setting, Value
 
+MAX_WEIGHT = 64
 LEVELS = ("ANY", "ONE", "QUORUM", "ALL")
 
 SETTINGS: tuple[Setting, ...] = (
@@ -126,6 +127,12 @@ SETTINGS: tuple[Setting, ...] = (
         scope="store",
         doc="Size at which the commit log is replaced by a snapshot",
     ),
+    Setting(
+        name="ring.weights",
+        default="",
+        scope="store",
+        doc="Shares of the ring, as multiples of ring.vnodes: n1=2,n4=0.5; a node that is not named has 1",
+    ),
     Setting(name="ring.vnodes", default=16, minimum=1, scope="store", doc="Virtual nodes of a node"),
     Setting(
         name="coordinator.timeout.ms",
@@ -155,6 +162,17 @@ PROFILES: Mapping[str, Mapping[str, Value]] = {
     "dvv": {"conflict": "lww", "sloppy.quorum": True, "read.repair": "async"},
     "crdt": {"conflict": "lww", "sloppy.quorum": True, "read.repair": "async"},
 }
+
+
+def weights(text: str) -> dict[str, float]:
+    """Node -> weight, of the nodes that are named. Raises ValueError."""
+    found: dict[str, float] = {}
+    for part in filter(None, text.replace(" ", "").split(",")):
+        name, _, weight = part.partition("=")
+        found[name] = float(weight)
+        if not 0 < found[name] <= MAX_WEIGHT:
+            raise ValueError(part)
+    return found
 
 
 def copies(level: str, n: int) -> int:

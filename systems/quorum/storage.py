@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import crc32c
@@ -45,6 +45,13 @@ class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
     number: int
 
 
+class Note(msgspec.Struct, frozen=True, tag="note"):
+    """What this node must remember of itself: the last one of its name counts."""
+
+    name: str
+    data: bytes
+
+
 class Covered(msgspec.Struct, frozen=True, tag="covered"):
     """A snapshot holds whatever the logs up to this one say."""
 
@@ -52,17 +59,18 @@ class Covered(msgspec.Struct, frozen=True, tag="covered"):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Kept | Hint | Delivered | Covered).decode
+_decode = msgspec.msgpack.Decoder(Kept | Hint | Delivered | Note | Covered).decode
 
 
 class Storage:
-    """`cells` and `hints` are read freely; they change through the methods only."""
+    """`cells`, `hints` and `notes` are read freely; they change through the methods only."""
 
     def __init__(self, env: NodeEnvironment) -> None:
         self._env = env
         self._disk = env.disk
         self.cells: dict[str, Cell] = {}
         self.hints: dict[int, Hint] = {}
+        self.notes: dict[str, bytes] = {}
         self.changed: dict[str, None] = {}
         """Keys that changed since anti-entropy looked."""
         self._hint_number = 0
@@ -107,7 +115,7 @@ class Storage:
             self._env.emit("torn-log", file=name, kept=start, dropped=len(data) - start)
             self._disk.truncate(name, start)
 
-    def _apply(self, record: Kept | Hint | Delivered | Covered) -> None:
+    def _apply(self, record: Kept | Hint | Delivered | Note | Covered) -> None:
         match record:
             case Covered():
                 self._log_number = record.log
@@ -122,6 +130,8 @@ class Storage:
                 self._hint_number = max(self._hint_number, record.number)
             case Delivered():
                 self.hints.pop(record.number, None)
+            case Note():
+                self.notes[record.name] = record.data
 
     # ── changing ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,7 +150,16 @@ class Storage:
         if number in self.hints:
             self._append(Delivered(number))
 
-    def _append(self, record: Kept | Hint | Delivered) -> None:
+    def note(self, name: str, data: bytes) -> None:
+        """Visible at once; durable when `hardened` returns."""
+        self._append(Note(name, data))
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Of what this node has no right to any more. Durable no later than whatever is noted after it."""
+        for key in keys:
+            self._append(Kept(key, None))
+
+    def _append(self, record: Kept | Hint | Delivered | Note) -> None:
         body = _encode(record)
         name = f"{LOG}{self._log_number:08}"
         size = self._disk.append(name, _HEADER.pack(len(body), crc32c.crc32c(body)) + body)
@@ -157,7 +176,8 @@ class Storage:
             covered = self._log_number
             self._log_number += 1
             cells = (Kept(k, c) for k, c in self.cells.items())
-            records = [Covered(covered), *cells, *self.hints.values()]
+            notes = (Note(name, data) for name, data in self.notes.items())
+            records = [Covered(covered), *cells, *self.hints.values(), *notes]
             data = bytearray()
             for record in records:
                 body = _encode(record)
@@ -179,6 +199,11 @@ class Storage:
     async def settled(self, key: str) -> None:
         """Returns when what is visible of the key may be told: a reader must not rely on what a power loss takes."""
         if self._batch and self._sequences.get(key, 0) > self._durable:
+            await self._synced()
+
+    async def hardened(self) -> None:
+        """Returns when everything so far survives a power loss, whatever `commitlog.sync` asks."""
+        if self._appended > self._durable:
             await self._synced()
 
     async def _acknowledgeable(self) -> None:

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.catalogue import Entry
-from harness.cluster import Cluster
+from harness.cluster import Cluster, Evidence
 from harness.errors import UserError, unknown_name
 from harness.node import NodeEvent, NodeProgram
 from harness.settings import Setting, Value
-from harness.system import ClusterView
+from harness.system import Change, ClusterView
 from harness.topology import NodeInfo, Topology
 from systems.quorum.bugs import BUGS
 from systems.quorum.catalogue import CATALOGUE
 from systems.quorum.promise import promise
-from systems.quorum.settings import LEVELS, PROFILES, SETTINGS, copies
-from systems.quorum.situations import SITUATIONS, count_situations
+from systems.quorum.settings import LEVELS, MAX_WEIGHT, PROFILES, SETTINGS, copies, weights
+from systems.quorum.situations import REACHED_BY, SITUATIONS, count_situations
 from systems.quorum.view import QuorumView
 
 PORT = 7000
@@ -35,6 +35,7 @@ class QuorumSystem:
     bugs: Mapping[str, str] = BUGS
     catalogue: Sequence[Entry] = CATALOGUE
     situations: Mapping[str, str] = SITUATIONS
+    reached_by: Mapping[str, Sequence[str]] = REACHED_BY
 
     @property
     def message_kinds(self) -> frozenset[str]:
@@ -52,11 +53,12 @@ class QuorumSystem:
 
     def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
         n = int(config["replication.factor"])
-        if n > len(topology.nodes):
+        if n > len(topology.founders):
             raise UserError(
-                f"replication.factor={n} needs as many nodes, there are {len(topology.nodes)}: give --nodes {n} "
-                f"or --set replication.factor={len(topology.nodes)}"
+                f"replication.factor={n} needs as many nodes, there are {len(topology.founders)}: give --nodes {n} "
+                f"or --set replication.factor={len(topology.founders)}"
             )
+        _check_weights(topology, str(config["ring.weights"]))
         for name in ("read.quorum", "write.quorum"):
             level = str(config[name])
             try:
@@ -86,6 +88,17 @@ class QuorumSystem:
     def view(self, topology: Topology) -> ClusterView:
         return QuorumView(topology)
 
+    async def administer(
+        self, cluster: Cluster, change: Change, node: str, *, replaced: str | None = None
+    ) -> Evidence:
+        """As `harness.system.Administered`."""
+        from systems.quorum.membership import state
+        from systems.quorum.membership.administration import changed
+
+        if change == "promote":
+            return Evidence(False, "no node of this store is a primary")
+        return await changed(cluster, state.Change(change, node, replaced or ""))
+
     async def ready(self, cluster: Cluster) -> None:
         from systems.quorum.health import serving
 
@@ -108,3 +121,16 @@ class QuorumSystem:
 
     def promise(self, config: Mapping[str, Any]) -> str:
         return promise(config)
+
+
+def _check_weights(topology: Topology, text: str) -> None:
+    names = [node.name for node in topology.nodes]
+    try:
+        given = weights(text)
+    except ValueError:
+        raise UserError(
+            f"ring.weights={text}: expected NODE=WEIGHT,… with weights above 0 and up to {MAX_WEIGHT}, as in n1=2,n3=0.5"
+        ) from None
+    for name in given:
+        if name not in names:
+            raise unknown_name("node of ring.weights", name, names)

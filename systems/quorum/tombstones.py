@@ -7,13 +7,11 @@ N; a node that cannot be asked keeps the tombstone alive everywhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from harness.node import NodeEnvironment
+from systems.quorum.membership.service import Membership
 from systems.quorum.messages import Read
 from systems.quorum.replica import same
-from systems.quorum.ring import Ring
 from systems.quorum.storage import Storage
 from systems.quorum.versions import Cell, tombstone
 
@@ -35,21 +33,20 @@ class Purge:
     def __init__(
         self,
         env: NodeEnvironment,
-        ring: Ring,
-        copies: int,
+        membership: Membership,
         storage: Storage,
-        call: Callable[[str, Any], Awaitable[Any]],
     ) -> None:
         self._env = env
-        self._ring = ring
-        self._copies = copies
+        self._membership = membership
         self._storage = storage
-        self._call = call
         self._by_repair = env.config["tombstone.gc"] == "repair"
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
+            if self._membership.state.stage != "stable" or not self._membership.serving:
+                # Those who fetch a range may have an older value from one source and nothing from another.
+                continue
             for key, cell in sorted(self._storage.cells.items(), key=lambda item: item[0]):
                 if not old_enough(self._env, cell):
                     continue
@@ -60,11 +57,12 @@ class Purge:
                     await self._storage.keep(key, None)
 
     async def _everywhere(self, key: str, cell: Cell) -> bool:
-        for node in self._ring.preference(key, self._copies):
+        placement = self._membership.placement
+        for node in placement.writers(key):
             if node == self._env.name:
                 continue
             try:
-                found = await self._call(node, Read(key))
+                found = await self._membership.ask(node, Read(key, placement.epoch))
             except (OSError, TimeoutError):
                 if "reap-with-primary-down" in self._env.bugs:
                     continue
@@ -72,4 +70,4 @@ class Purge:
             # One that has purged it already had it.
             if found.cell is not None and not same(found.cell, cell):
                 return False
-        return True
+        return placement.epoch == self._membership.epoch

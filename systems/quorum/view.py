@@ -13,9 +13,10 @@ class QuorumView:
     """Implements `harness.system.ClusterView`. Selectors: `replicas(key)`, `owner(key)`, `outside(key)`."""
 
     def __init__(self, topology: Topology) -> None:
-        self._names = tuple(n.name for n in topology.nodes)
         self._copies = 3
-        self._ring = Ring(self._names, vnodes=VNODES)
+        self._ring = Ring([n.name for n in topology.founders], vnodes=VNODES)
+        self._epoch = 0
+        self._stage = "stable"
         self._down: dict[str, set[str]] = {}
         self._hints: dict[str, int] = {}
 
@@ -23,15 +24,27 @@ class QuorumView:
         match event.kind:
             case "node-started":
                 self._copies = int(event.fields["copies"])
-                if event.fields["vnodes"] != self._ring.vnodes:
-                    self._ring = Ring(self._names, vnodes=int(event.fields["vnodes"]))
                 self._down[event.node] = set()
+            case "ring-changed":
+                self._turn(event)
             case "peer-down":
                 self._down.setdefault(event.node, set()).add(event.fields["peer"])
             case "peer-alive":
                 self._down.setdefault(event.node, set()).discard(event.fields["peer"])
             case "hint-stored":
                 self._hints[event.node] = self._hints.get(event.node, 0) + 1
+
+    def _turn(self, event: NodeEvent) -> None:
+        """The latest ring that any node knows; while it changes, that of those who answer reads."""
+        if event.fields["epoch"] <= self._epoch:
+            return
+        self._epoch, self._stage = event.fields["epoch"], event.fields["stage"]
+        members = event.fields["coming" if self._stage == "handing-over" else "members"]
+        self._ring = Ring(
+            {name: tokens for name, (tokens, _) in members.items()},
+            vnodes=int(event.fields["vnodes"]),
+            weights={name: weight for name, (_, weight) in members.items()},
+        )
 
     def select(self, function: str, argument: str) -> tuple[str, ...]:
         replicas = self._ring.preference(argument, self._copies)
@@ -41,11 +54,12 @@ class QuorumView:
             case "owner":
                 return replicas[:1]
             case "outside":
-                return tuple(name for name in self._names if name not in replicas)
+                return tuple(name for name in self._ring.nodes if name not in replicas)
         raise KeyError(function)
 
     def snapshot(self) -> dict[str, Any]:
         return {
+            "ring": {"epoch": self._epoch, "stage": self._stage, "members": list(self._ring.nodes)},
             "believed_down": {node: sorted(peers) for node, peers in sorted(self._down.items()) if peers},
             "hints_stored": dict(sorted(self._hints.items())),
         }

@@ -9,7 +9,7 @@
     QSIBLINGS key                       [context, value, …]: all concurrent values, and what a put has to pass back
     QPUTSIBLING key context value       context: as QSIBLINGS gave it, or "" for a blind put; answers as QSIBLINGS
     QREPLICAS key                       [node, what it holds as JSON or null, …] of the nodes that keep the key
-    QRING key                           the preference list
+    QRING key                           the preference list: the nodes that answer reads of the key
     QSTATE                              alive nodes, hints, anti-entropy, for health checks
 
 `level` is ONE, QUORUM, ALL, ANY (writes) or a number. Errors: UNAVAILABLE is certainly without effect; TIMEOUT may
@@ -28,9 +28,9 @@ from harness.node import NodeEnvironment
 from systems.quorum.consensus.service import Consensus
 from systems.quorum.coordinator import Coordinator
 from systems.quorum.errors import Timeout, Unavailable
-from systems.quorum.messages import Found, Read, State, Update
+from systems.quorum.membership.service import Membership
+from systems.quorum.messages import Read, State, Update
 from systems.quorum.resp.protocol import Error, Simple
-from systems.quorum.ring import Ring
 from systems.quorum.settings import copies
 from systems.quorum.versions import Cell, WrongType
 from systems.quorum.versions.crdt import NO_COUNTER, NO_SET, Counter, OrSet
@@ -55,17 +55,15 @@ class Commands:
     def __init__(
         self,
         env: NodeEnvironment,
-        ring: Ring,
+        membership: Membership,
         coordinator: Coordinator,
         consensus: Consensus,
-        read_at: Callable[[str, Read], Awaitable[Found]],
         state: Callable[[], State],
     ) -> None:
         self._env = env
-        self._ring = ring
+        self._membership = membership
         self._coordinator = coordinator
         self._consensus = consensus
-        self._read_at = read_at
         self._state = state
         self._table: dict[str, tuple[Handler, int, int]] = {
             # name: (handler, fewest arguments, most arguments or -1)
@@ -283,11 +281,17 @@ class Commands:
         return len(words) - 1
 
     async def _srem(self, words: list[bytes]) -> Any:
-        for element in words[1:]:
-            await self._guarded(
-                self._coordinator.update(Update(words[0].decode(), "remove", element.decode()))
-            )
-        return len(words) - 1
+        """A removal takes away what it has seen: the adds that a read quorum knows, not only one replica."""
+        key, gone = words[0].decode(), 0
+        for word in words[1:]:
+            seen = await self._guarded(self._coordinator.read(key))
+            if not isinstance(seen, OrSet | None):
+                raise WrongType
+            if seen is None or word.decode() not in seen.elements:
+                continue
+            await self._guarded(self._coordinator.update(Update(key, "remove", word.decode(), base=seen)))
+            gone += 1
+        return gone
 
     async def _smembers(self, words: list[bytes]) -> Any:
         cell = await self._read(words[0])
@@ -360,9 +364,10 @@ class Commands:
                     raise Error(f"TIMEOUT {node} does not answer") from None
                 answer += [node, msgspec.json.encode([there.version, there.value]) if there.version else None]
             return answer
-        for node in self._ring.preference(key, self._coordinator.copies):
+        placement = self._membership.placement
+        for node in placement.readers(key):
             try:
-                found = await self._read_at(node, Read(key))
+                found = await self._membership.ask(node, Read(key, placement.epoch))
             except (OSError, TimeoutError):
                 raise Error(f"TIMEOUT {node} does not answer") from None
             held = None if found.cell is None else msgspec.json.encode(found.cell, order="deterministic")
@@ -370,7 +375,7 @@ class Commands:
         return answer
 
     async def _qring(self, words: list[bytes]) -> Any:
-        return list(self._ring.preference(words[0].decode(), self._coordinator.copies))
+        return list(self._membership.placement.readers(words[0].decode()))
 
     async def _qstate(self, words: list[bytes]) -> Any:
         return msgspec.json.encode(self._state())
