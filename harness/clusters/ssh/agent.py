@@ -22,7 +22,11 @@ from typing import Any
 
 from harness.clusters.firewall import Firewall, FirewallError
 from harness.clusters.process_tree import kernel_state, signal_tree
+from harness.kept_disk import lose_power
 from harness.run_id import VARIABLE
+
+DATA, BESIDE = "data", "beside"
+"""In the node's folder: its disk, and what it takes to lose power."""
 
 PROBE_PORT = 61061
 PROBE_COPIES = 3
@@ -48,7 +52,10 @@ class Agent:
         self._node: subprocess.Popen[bytes] | None = None
         self._read = 0
         self._told_end = True
-        self.heard_at = time.monotonic()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / DATA
 
     @property
     def _events(self) -> Path:
@@ -62,7 +69,7 @@ class Agent:
     def _pid_file(self) -> Path:
         return self._folder / "node.pid"
 
-    async def on_hello(self, address: str, ports: list[int], faults: bool) -> dict[str, Any]:
+    async def on_hello(self, address: str, ports: list[int]) -> dict[str, Any]:
         """`monotonic_ns` is this kernel's clock: the node stamps its events with it."""
         for port in ports:
             with socket.socket() as one:
@@ -83,9 +90,17 @@ class Agent:
     async def on_still_there(self) -> None:
         """Nothing but a sign of life."""
 
-    async def on_start(self, command: list[str], environment: dict[str, str], file: str) -> int:
+    async def on_start(
+        self, command: list[str], environment: dict[str, str], file: str, requests: list[str]
+    ) -> int:
+        """`requests` are what is in force for every process of the node (`harness.control`)."""
         (self._folder / "environment.json").write_text(file)
         self._node = self._launch(command, environment)
+        assert self._node.stdin is not None
+        # A node that does not read holds nobody up.
+        os.set_blocking(self._node.stdin.fileno(), False)
+        for request in requests:
+            await self.on_tell(request)
         self._pid_file.write_text(f"{self._node.pid}\n")
         self._told_end = False
         return self._node.pid
@@ -113,6 +128,12 @@ class Agent:
             writer.close()
             return True
         return False
+
+    async def on_tell(self, request: str) -> None:
+        """It may be gone: the next process hears it."""
+        if self._node is not None and self._node.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):
+                os.write(self._node.stdin.fileno(), request.encode() + b"\n")
 
     async def on_state(self) -> str:
         code = None if self._node is None else self._node.poll()
@@ -151,10 +172,15 @@ class Agent:
             await asyncio.to_thread(node.wait, TERMINATE_S)
         self.kill_now()
 
+    async def on_lose_power(self, part: float | None) -> int:
+        """How many bytes were not on its disk."""
+        return await asyncio.to_thread(lose_power, self._data, self._folder / BESIDE, part)
+
     async def on_wipe(self) -> int:
         """How many files are left."""
-        data = self._folder / "data"
+        data = self._data
         shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(self._folder / BESIDE, ignore_errors=True)
         return sum(1 for _ in data.rglob("*")) if data.exists() else 0
 
     async def on_cut(self, source: str, how: str) -> None:
@@ -175,12 +201,6 @@ class Agent:
 
     async def on_seen(self, nonce: str) -> bool:
         return nonce in self._probes
-
-    async def on_write(self, name: str, text: str) -> None:
-        """A small file in the node's folder, whole or not at all."""
-        scratch = self._folder / f"{name}.new"
-        scratch.write_text(text)
-        scratch.replace(self._folder / name)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._node is None or self._node.poll() is not None:
@@ -247,7 +267,6 @@ async def _serve(agent: Agent) -> None:
                 line = await reader.readline()
             if not line:
                 return
-            agent.heard_at = time.monotonic()
             task = loop.create_task(_answer(agent, json.loads(line)))
             under_way[task] = None
             task.add_done_callback(lambda t: under_way.pop(t, None))

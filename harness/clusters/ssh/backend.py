@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from harness.cluster import Scenario
 from harness.clusters.client_tasks import ClientLoop
-from harness.clusters.ssh.cluster import CAPABILITIES, SshCluster
+from harness.clusters.ssh.cluster import CAPABILITIES, SshCluster, capabilities_with
 from harness.clusters.ssh.inventory import read_inventory
 from harness.clusters.ssh.settings import DEFAULT_INVENTORY
 from harness.errors import UserError
@@ -24,6 +24,9 @@ LIBRARY = "pip install 'chaos-harness[ssh]'"
 class SshBackend:
     description = "a node on each host of an inventory, over SSH"
     capabilities = CAPABILITIES
+
+    def capabilities_with(self, system: Any) -> frozenset[str]:
+        return capabilities_with(system)
 
     def check(self) -> list[tuple[str, bool, str]]:
         there = find_spec("paramiko") is not None
@@ -56,8 +59,14 @@ class SshBackend:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-ssh-")))
             cluster = SshCluster(hosts, system, topology, config, bugs, seed, folder.resolve())
             stack.callback(cluster.close_now)
-            runner = stack.enter_context(asyncio.Runner(loop_factory=ClientLoop))
+            runner = stack.enter_context(asyncio.Runner(loop_factory=lambda: _loop(cluster)))
             return runner.run(_through(scenario, cluster))
+
+
+def _loop(cluster: SshCluster) -> ClientLoop:
+    loop = ClientLoop()
+    loop.route = cluster.route
+    return loop
 
 
 async def _through(scenario: Scenario[T], cluster: SshCluster) -> T:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
@@ -11,8 +13,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from harness import control, faketime
 from harness.cluster import Evidence, How
 from harness.clusters.client_tasks import TaskHost
+from harness.clusters.links import Links
+from harness.clusters.ssh.agent import BESIDE, DATA
 from harness.clusters.ssh.host import AgentError, SshNode
 from harness.clusters.ssh.install import Program
 from harness.clusters.ssh.inventory import Host
@@ -20,15 +25,28 @@ from harness.errors import UserError
 from harness.node import Address, NodeEvent
 from harness.process import NodeFile, Port
 from harness.run_id import new_run_id
-from harness.system import System
+from harness.schedule import MESSAGE_KINDS, THROUGH_ENVIRONMENT
+from harness.system import Foreign, System
 from harness.topology import Topology
 
-CAPABILITIES = frozenset({"kill", "pause", "partition", "wipe", "join", "leave", "replace"})
+CAPABILITIES = frozenset(
+    {
+        *("kill", "pause", "partition", MESSAGE_KINDS, "crash-at"),
+        *("power", "wipe", "disk-full", "slow-disk", "clock"),
+        *("join", "leave", "replace"),
+    }
+)
+OURS = THROUGH_ENVIRONMENT | {"disk-full"}
+"""What takes a node program of ours: its disk and its clock are objects that obey."""
 LAST_LOG_LINES = 8
 KILLED = -9
 PROBE_S = 0.03
 """A datagram that has not arrived by then does not pass."""
 ARRIVAL_S = 2.0
+
+
+def capabilities_with(system: System) -> frozenset[str]:
+    return CAPABILITIES - OURS if isinstance(system, Foreign) else CAPABILITIES
 
 
 class SshCluster:
@@ -45,10 +63,11 @@ class SshCluster:
         folder: Path,
     ) -> None:
         self.topology = topology
-        self.capabilities = CAPABILITIES
+        self.capabilities = capabilities_with(system)
         self.run = new_run_id()
         self._inventory = hosts
         self._system = system
+        self._foreign = isinstance(system, Foreign)
         self._config = config
         self._bugs = bugs
         self._seed = seed
@@ -56,9 +75,14 @@ class SshCluster:
         self._start_ns = time.monotonic_ns()
         self._nodes: dict[str, SshNode] = {}
         self._members = [node.name for node in topology.founders]
+        self._links = Links(seed)
+        """Of clients only: what nodes say to each other passes through firewalls."""
+        self._opening: dict[tuple[str, Address], asyncio.Future[Address]] = {}
+        self._actions: dict[tuple[str, str], list[Callable[[str], None]]] = {}
         self._hosts: dict[str, TaskHost] = {}
         self._events: list[NodeEvent] = []
         self._callbacks: list[Callable[[NodeEvent], None]] = []
+        self._tasks: dict[asyncio.Future[None], None] = {}
         self._nonces = itertools.count()
 
     @property
@@ -105,6 +129,8 @@ class SshCluster:
                     f"node {name} on host {node.host.address} did not start ({await node.ask('state')}); the end of "
                     f"{node.log}:\n{await node.last_lines(LAST_LOG_LINES)}"
                 )
+        if faketime.needed(self._system, self._config):
+            await faketime.probe(self._system, self, self.members)
 
     @property
     def _ready_s(self) -> float:
@@ -125,26 +151,17 @@ class SshCluster:
             advertised=main.advertised,
             peers=main.peers,
             ports={use: self._port(node, use) for use in node.info.ports},
-            data=f"{node.folder}/data",
+            data=f"{node.folder}/{DATA}",
+            beside="" if self._foreign else f"{node.folder}/{BESIDE}",
             events=f"{node.folder}/events.jsonl",
             start_ns=self._start_ns + node.monotonic_ahead_ns,
             seed=self._seed,
             founder=node.founder,
         )
-        command = [
-            node.host.python,
-            *self._system.command(),
-            "--environment",
-            f"{node.folder}/environment.json",
-        ]
-        await node.ask(
-            "start",
-            command=command,
-            environment={"PYTHONPATH": node.python_path},
-            file=msgspec.json.encode(file).decode(),
+        await node.start(
+            [node.host.python, *self._system.command(), "--environment", f"{node.folder}/environment.json"],
+            file,
         )
-        node.ended = None
-        node.incarnation += 1
 
     def _port(self, node: SshNode, use: str) -> Port:
         def of(each: SshNode) -> tuple[str, int]:
@@ -169,6 +186,7 @@ class SshCluster:
 
     def close_now(self) -> None:
         """However the run ends."""
+        self._links.close()
         for node in self._nodes.values():
             node.close_now()
 
@@ -182,15 +200,42 @@ class SshCluster:
         there = self._nodes[node]
         return Address(there.host.address, there.info.port)
 
+    async def route(self, client: str, address: Address) -> Address:
+        """What a client host dials instead: the proxy of its link to the node that listens there."""
+        for node in self._nodes.values():
+            ports = (node.info.port, *node.info.ports.values())
+            if address.host == node.host.address and address.port in ports:
+                key = (client, address)
+                if key not in self._opening:
+                    self._opening[key] = asyncio.ensure_future(self._links.open(client, node.name, address))
+                return await asyncio.shield(self._opening[key])
+        return address
+
     def on_event(self, callback: Callable[[NodeEvent], None]) -> None:
         self._callbacks.append(callback)
 
     def _heard(self, node: SshNode, told: dict[str, Any]) -> None:
         if "event" in told:
-            self._tell(msgspec.json.decode(told["event"], type=NodeEvent))
+            event = msgspec.json.decode(told["event"], type=NodeEvent)
+            if event.kind == control.STEP_REACHED:
+                self._step_reached(node, str(event.fields["step"]))
+                return
+            self._tell(event)
         elif "ended" in told:
             error = f"exit code {told['ended']}: {told['said'].strip()}"
             self._tell(NodeEvent(self.now_ns(), node.name, "exited", {"error": error}))
+
+    def _step_reached(self, node: SshNode, step: str) -> None:
+        """The node stands still there (`harness.control`)."""
+        for action in list(self._actions.get((node.name, step), ())):
+            action(node.name)
+        if node.running:
+            self._do_soon(self._go_on(node))
+
+    async def _go_on(self, node: SshNode) -> None:
+        # Killed meanwhile, as likely as not.
+        with contextlib.suppress(AgentError):
+            await node.ask("pause", paused=False)
 
     def _tell(self, event: NodeEvent) -> None:
         self._events.append(event)
@@ -238,6 +283,9 @@ class SshCluster:
         return await self.wipe(node)
 
     async def cut(self, source: str, target: str, *, how: How) -> Evidence:
+        if source not in self._nodes or target not in self._nodes:
+            connections = self._links.cut(source, target, how)
+            return Evidence(True, f"{how} from {source} to {target}, {connections} open connections")
         near, far = self._nodes[target], self._nodes[source]
         await near.ask("cut", source=far.host.address, how=how)
         nonce = await self._send_probe(far, near)
@@ -248,6 +296,9 @@ class SshCluster:
         )
 
     async def heal(self, source: str, target: str) -> Evidence:
+        if source not in self._nodes or target not in self._nodes:
+            self._links.heal(source, target)
+            return Evidence(True, f"{source} reaches {target}")
         near, far = self._nodes[target], self._nodes[source]
         await near.ask("heal", source=far.host.address)
         deadline = time.monotonic() + ARRIVAL_S
@@ -264,13 +315,24 @@ class SshCluster:
         return nonce
 
     async def power_fail(self, node: str, *, torn: bool = False) -> Evidence:
-        _not_here("power")
+        there = self._nodes[node]
+        if there.running:
+            await self.kill(node)
+        part = int.from_bytes(os.urandom(2)) / 65536 if torn else None
+        lost = await there.ask("lose_power", part=part)
+        return Evidence(True, f"{node} lost {lost} bytes that were not on its disk")
 
     async def fill_disk(self, node: str, *, full: bool) -> Evidence:
-        _not_here("disk-full")
+        there = self._nodes[node]
+        await there.request(msgspec.structs.replace(there.disk, full=full))
+        return Evidence(True, f"the disk of {node} {'is full' if full else 'has room again'}")
 
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
-        _not_here("slow-disk")
+        there = self._nodes[node]
+        await there.request(msgspec.structs.replace(there.disk, latency_ms=latency_ms, jitter_ms=jitter_ms))
+        return Evidence(
+            True, f"an fsync on {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+        )
 
     async def limit_cpu(self, node: str, *, cores: float | None) -> Evidence:
         _not_here("cpu")
@@ -296,13 +358,45 @@ class SshCluster:
     async def delay_messages(
         self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
     ) -> Evidence:
-        _not_here("message-kinds")
+        for end in (source, target):
+            await self._nodes[end].request(control.Delay(source, target, kind, latency_ms, jitter_ms))
+        return Evidence(
+            True,
+            f"{kind} from {source} to {target} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer",
+        )
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
-        _not_here("clock")
+        there = self._nodes[node]
+        now_ns = time.monotonic_ns() + there.monotonic_ahead_ns
+        await there.request(control.Clock(offset_ms, rate, now_ns))
+        if self._foreign:
+            return await faketime.moved(self._system, self, node, offset_ms=offset_ms)
+        return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}")
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
-        _not_here("crash-at")
+        """The node stops at that step until the action has been taken."""
+        actions = self._actions.setdefault((node, step), [])
+        actions.append(action)
+        there = self._nodes[node]
+        there.armed[step] = there.armed.get(step, 0) + 1
+        self._do_soon(there.request(control.Arm(step, True)))
+
+        def disarm() -> None:
+            if action not in actions:
+                return
+            actions.remove(action)
+            there.armed[step] -= 1
+            if not there.armed[step]:
+                del there.armed[step]
+                self._do_soon(there.request(control.Arm(step, False)))
+
+        return disarm
+
+    def _do_soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """In the order of the calls: requests are sent one after the other."""
+        task = asyncio.ensure_future(work)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -13,10 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from harness import control
 from harness.clusters.ssh.connection import Connection
 from harness.clusters.ssh.install import Program, check_programs, install
 from harness.clusters.ssh.inventory import Host
 from harness.errors import UserError
+from harness.process import NodeFile
 from harness.run_id import VARIABLE
 from harness.system import System
 from harness.topology import NodeInfo
@@ -41,6 +45,8 @@ class SshNode:
         self.incarnation = -1
         self.founder = True
         self.ended: str | None = None
+        self.disk = control.Disk()
+        self.armed: dict[str, int] = {}
         self.monotonic_ahead_ns = 0
         """The host's monotonic clock less the harness's."""
         self.own_address = ""
@@ -52,11 +58,13 @@ class SshNode:
         self._run = run
         self._loop = asyncio.get_running_loop()
         self._channel: Any = None
+        self._sending = asyncio.Lock()
         self._numbers = itertools.count()
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._complaints = b""
         self._gone = asyncio.Event()
         self._alive: asyncio.Task[None] | None = None
+        self._states: dict[tuple[str, ...], control.Request] = {}
         self._heard: Callable[[SshNode, dict[str, Any]], None] = lambda node, told: None
 
     async def open(
@@ -76,7 +84,7 @@ class SshNode:
         before = time.monotonic_ns()
         ports = [self.info.port, *self.info.ports.values()]
         try:
-            told = await self.ask("hello", address=self.host.address, ports=ports, faults=True)
+            told = await self.ask("hello", address=self.host.address, ports=ports)
         except AgentError as error:
             raise UserError(f"host {self.host.address}: {error}") from None
         after = time.monotonic_ns()
@@ -142,7 +150,8 @@ class SshNode:
         request = json.dumps({"id": number, "verb": verb, **parameters}).encode() + b"\n"
         gone = asyncio.ensure_future(self._gone.wait())
         try:
-            await asyncio.to_thread(self._channel.sendall, request)
+            async with self._sending:
+                await asyncio.to_thread(self._channel.sendall, request)
             limit_s = ANSWER_S + float(parameters.get("limit_s", 0))
             await asyncio.wait([answer, gone], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
@@ -154,6 +163,30 @@ class SshNode:
         finally:
             gone.cancel()
             del self._answers[number]
+
+    async def start(self, command: list[str], file: NodeFile) -> None:
+        requests = [*self._states.values(), *(control.Arm(step, True) for step in self.armed)]
+        await self.ask(
+            "start",
+            command=command,
+            environment={"PYTHONPATH": self.python_path},
+            file=msgspec.json.encode(file).decode(),
+            requests=[control.encode(request).decode().strip() for request in requests],
+        )
+        self.ended = None
+        self.incarnation += 1
+
+    async def request(self, request: control.Request) -> None:
+        """Of the present process, and of every later one."""
+        match request:
+            case control.Delay():
+                self._states["delay", request.source, request.target, request.kind] = request
+            case control.Disk():
+                self.disk = request
+                self._states["disk",] = request
+            case control.Clock():
+                self._states["clock",] = request
+        await self.ask("tell", request=control.encode(request).decode().strip())
 
     async def _stay_alive(self) -> None:
         while True:
