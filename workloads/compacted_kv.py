@@ -58,7 +58,7 @@ class CompactedKv:
         ),
         Setting(
             name="compacted-kv.policy",
-            default="delete",
+            default="compact",
             doc="cleanup.policy of the topic",
             scope="workload",
             choices=("compact", "delete"),

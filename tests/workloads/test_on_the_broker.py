@@ -31,12 +31,38 @@ def run(out: Path, workload: str, *settings: str) -> dict[str, Any]:
         ("produce", ["produce.batch.records=3", "produce.partitions=1"]),
         ("eos", []),
         ("eos", ["eos.assignment=subscribe"]),
+        ("txn", []),
+        ("queue", []),
+        ("keyed-order", []),
+        ("compacted-kv", []),
+        ("offsets", []),
+        ("sink", []),
+        ("sink", ["sink.mode=upsert"]),
+        ("fanout", []),
+        ("slow-consumer", []),
+        ("hot-key", []),
     ],
 )
 def test_nothing_to_find_without_faults(tmp_path: Path, workload: str, settings: list[str]) -> None:
     answer = run(tmp_path, workload, *settings)
     assert (answer["verdict"], answer["reason"], answer["anomalies"]) == ("valid", None, [])
     assert answer["ops"]["ok"] > 200
+
+
+@pytest.mark.parametrize(
+    ("workload", "settings", "expected"),
+    [
+        ("txn", ["isolation.level=read_uncommitted"], "aborted-read"),
+        ("keyed-order", ["keyed-order.partitioner=mixed"], "key-order-violation"),
+        ("sink", ["sink.mode=insert", "sink.crash.probability=0.2"], "consume-duplicate"),
+        ("slow-consumer", ["log.retention.bytes=1000", "log.segment.bytes=1024"], "consume-lost"),
+        ("hot-key", ["hot-key.strategy=salted"], "counter-under"),
+    ],
+)
+def test_what_is_unsafe_is_named(tmp_path: Path, workload: str, settings: list[str], expected: str) -> None:
+    answer = run(tmp_path, workload, *settings)
+    assert answer["verdict"] == "invalid"
+    assert expected in {a["name"] for a in answer["anomalies"]}
 
 
 def test_read_uncommitted_is_named(tmp_path: Path) -> None:
