@@ -32,7 +32,8 @@ class Failover:
 
 def _episode(aim: Aim) -> list[Fault]:
     """Promoted soon after the death, long before the old primary could be back. A standby that was cut off lacks what
-    the primary acknowledged meanwhile, unless the primary waits for it."""
+    the primary acknowledged meanwhile, unless the primary waits for it; what was sent would still arrive if the cut
+    healed before the promotion."""
     group = aim.partition()
     primary, standby = (
         (f"leader({group})", f"one-of(followers({group}))") if group else (aim.any_data_node,) * 2
@@ -41,7 +42,7 @@ def _episode(aim: Aim) -> list[Fault]:
     noticed_ms = alone_ms + aim.rng.randint(200, 800)
     down_ms = aim.rng.randint(3_000, 5_000)
     params = {"shape": "peers", "direction": "both", "how": "drop", "clients": False}
-    cut = Fault(at_ms=0, kind="partition", selector=primary, duration_ms=alone_ms + 100, params=params)
+    cut = Fault(at_ms=0, kind="partition", selector=primary, duration_ms=noticed_ms + 500, params=params)
     return [
         *([cut] if alone_ms else ()),
         Fault(at_ms=alone_ms, kind="kill", selector=primary, duration_ms=down_ms),

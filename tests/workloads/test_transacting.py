@@ -8,13 +8,14 @@ import pytest
 
 from harness.settings import resolve
 from workloads.append import Append
+from workloads.causal import Causal
 from workloads.long_fork import LongFork
-from workloads.transacting import Program, TransactionWorkload
+from workloads.transacting import LiveKeys, Program, TransactionWorkload
 from workloads.txn_lost_update import TxnLostUpdate
 from workloads.wr import Wr
 from workloads.write_skew import WriteSkew
 
-WORKLOADS = (Append, LongFork, TxnLostUpdate, Wr, WriteSkew)
+WORKLOADS = (Append, Causal, LongFork, TxnLostUpdate, Wr, WriteSkew)
 
 
 def drawn(workload: TransactionWorkload, seed: int, count: int = 500) -> list[Program]:
@@ -50,3 +51,28 @@ def test_write_skew_pairs_read_both_and_write_different_ones() -> None:
     assert {key for f, key, _ in one if f == "r"} == {key for f, key, _ in other if f == "r"}
     assert one[-1][1] != other[-1][1]
     assert {f for f, _, _ in look} == {"r"}
+
+
+def test_a_key_that_nobody_could_use_stays() -> None:
+    """While the store is down nothing commits, and the keys of before are still there when it is back."""
+    rng = random.Random(1)
+    keys = LiveKeys("k", 3, 4)
+    assert {keys.draw(rng) for _ in range(100)} == {"k0", "k1", "k2"}
+    for _ in range(4):
+        keys.used("k1")
+    assert {keys.draw(rng) for _ in range(100)} == {"k0", "k3", "k2"}
+    keys.used("k1")
+    assert {keys.draw(rng) for _ in range(100)} == {"k0", "k3", "k2"}
+
+
+@pytest.mark.parametrize("kind", [Append, Wr, TxnLostUpdate, Causal])
+def test_keys_make_room_for_others(kind: type[TransactionWorkload]) -> None:
+    rng, workload = random.Random(2), kind()
+    workload.restart(resolve(workload.settings, {}))
+    few = {key for _ in range(2_000) for _, key, _ in workload.program(rng)}
+    used: dict[str, None] = {}
+    for _ in range(2_000):
+        program = workload.program(rng)
+        workload.committed(program)
+        used.update(dict.fromkeys(key for _, key, _ in program))
+    assert len(used) > 2 * len(few)
