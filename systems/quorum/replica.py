@@ -9,7 +9,7 @@ from systems.quorum.messages import Found, Read, Store, Stored, Update
 from systems.quorum.storage import Storage
 from systems.quorum.versions import Cell, WrongType, canonical, merge
 from systems.quorum.versions.crdt import NO_COUNTER, NO_SET, Counter, OrSet, added, counted, removed
-from systems.quorum.versions.siblings import EMPTY, Siblings, put
+from systems.quorum.versions.siblings import EMPTY, Siblings, pruned, put
 
 WRONG_TYPE = "WRONGTYPE"
 
@@ -77,7 +77,12 @@ class Replica:
                     context = dict(before.clock)
                 if "sibling-explosion" in self._env.bugs and context != before.clock:
                     context = {}
+                if "stomp-ignores-context" in self._env.bugs:
+                    before = Siblings(before.clock, ())
                 made = put(before, context, request.argument, self.actor, deleted=request.kind == "erase")
+                for bug, newest in (("vclock-pruning", False), ("vclock-prune-newest", True)):
+                    if bug in self._env.bugs:
+                        made = pruned(made, newest_first=newest)
                 if len(made.values) > 1:
                     self._env.emit("siblings", count=len(made.values))
                 return made

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 Clock = dict[str, int]
+PRUNED_TO = 2
 
 
 class Sibling(msgspec.Struct, frozen=True, array_like=True):
@@ -36,6 +37,12 @@ def put(
     left = tuple(s for s in held.values if s.number > context.get(s.actor, 0))
     clock = joined(held.clock, {**context, actor: number})
     return Siblings(clock, _sorted((*left, Sibling(actor, number, value, deleted))))
+
+
+def pruned(held: Siblings, *, newest_first: bool) -> Siblings:
+    """The mistake of cutting a clock: what it no longer says was seen comes back (Dynamo, 4.4)."""
+    kept = sorted(held.clock.items(), key=lambda entry: entry[1], reverse=not newest_first)[:PRUNED_TO]
+    return Siblings(dict(sorted(kept)), held.values)
 
 
 def synced(a: Siblings, b: Siblings) -> Siblings:
