@@ -13,8 +13,10 @@ from harness.cluster import Scenario
 from harness.clusters.client_tasks import ClientLoop
 from harness.clusters.ssh.cluster import CAPABILITIES, SshCluster, capabilities_with
 from harness.clusters.ssh.inventory import read_inventory
+from harness.clusters.ssh.leftovers import found
 from harness.clusters.ssh.settings import DEFAULT_INVENTORY
 from harness.errors import UserError
+from harness.leftovers import Leftover
 from harness.topology import Topology
 
 T = TypeVar("T")
@@ -39,6 +41,16 @@ class SshBackend:
             ("Python package paramiko", there, LIBRARY),
             (f"an inventory of hosts ({DEFAULT_INVENTORY})", not inventory, inventory),
         ]
+
+    def leftovers(self) -> list[Leftover]:
+        """On the hosts of the inventory of this folder."""
+        if find_spec("paramiko") is None:
+            return []
+        try:
+            hosts = read_inventory(Path(DEFAULT_INVENTORY))
+        except UserError:
+            return []
+        return found(hosts)
 
     def run(
         self,

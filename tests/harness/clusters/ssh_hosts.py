@@ -36,7 +36,7 @@ class Hosts:
         self.folder = folder
         self.known_hosts = folder / "known_hosts"
         self.key = folder / "user-key"
-        self.inventory = folder / "hosts.toml"
+        self.inventory = folder / "chaos-hosts.toml"
         self._run = new_run_id()
         self._bridge = f"ch{token(self._run)}"
         # Two sets of hosts at once hardly ever draw the same.
