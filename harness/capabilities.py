@@ -107,8 +107,11 @@ class GroupMember(Consumer, Protocol):
 
     @property
     def membership(self) -> tuple[int, str]:
-        """Generation and member id under which it was given the partitions it has; (-1, "") before it was given any.
-        What it commits is committed under it."""
+        """Generation and member id under which it was given the partitions it has; (-1, "") before it was given any."""
+        ...
+
+    async def commit_as(self, membership: tuple[int, str], offsets: Mapping[TopicPartition, int]) -> None:
+        """Commits as who it was when it read these records: the group must refuse who is not of its generation."""
         ...
 
 

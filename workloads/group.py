@@ -91,6 +91,7 @@ class Group:
             policy=str(config["group.policy"]),
             batch=int(config["group.batch.records"]),
             interval_ms=float(config["auto.commit.interval.ms"]),
+            record_ms=float(config["group.record.ms"]),
             instance=f"{GROUP}-{slot}" if config["group.static"] else None,
             effects=effects,
             transactions=Transactions(log, EFFECTS, f"{GROUP}-{slot}") if exactly_once else None,

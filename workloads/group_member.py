@@ -28,8 +28,12 @@ STEPS = ("polled", "processing", "processed", "committed")
 """Where a plan can crash or stall."""
 COMMIT_S = 4.0
 RESUME_S = 4.0
-RECORD_S = 0.03
-"""What processing a record takes where it goes on beside polling; nothing in the end, when members drain."""
+BESIDE = 6
+"""How much longer processing a record takes where it goes on beside polling."""
+
+
+Membership = tuple[int, str]
+"""Generation and member id."""
 
 
 class Crash(Exception):
@@ -48,6 +52,7 @@ class Member:
         policy: str,
         batch: int,
         interval_ms: float,
+        record_ms: float,
         instance: str | None,
         effects: Effects,
         transactions: Transactions | None,
@@ -58,10 +63,15 @@ class Member:
         self._consumer: GroupMember | None = None
         self._assigned: set[TopicPartition] = set()
         self._uncommitted: dict[TopicPartition, int] = {}
+        self._former: list[tuple[Membership, dict[TopicPartition, int]]] = []
+        """What was read of partitions that have been taken away since: to be committed as who read it."""
+        self._read_as: Membership = (-1, "")
+        self._taken: set[TopicPartition] = set()
+        """Partitions that were taken away since the last poll."""
         self._rebalances = 0
         self._commits_at = 0.0
         self._worker: asyncio.Task[None] | None = None
-        self._record_s = RECORD_S
+        self._record_s = record_ms / 1_000
         self._queue: asyncio.Queue[Record] = asyncio.Queue()
 
     async def consume(self, op: Invocation) -> Completion:
@@ -80,6 +90,8 @@ class Member:
 
     async def _turn(self, op: Invocation, turn: dict[str, Any], records: list[Record]) -> Completion:
         consumer = await self._opened()
+        if op.extra["plan"] == "drain":
+            self._record_s = 0.0
         if self._policy in (AUTO_COMMIT, AUTO_COMMIT_ASYNC):
             await self._commit_from_time_to_time(turn, now=op.extra["plan"] in ("leave", "drain"))
         elif self._policy == COMMIT_AFTER:
@@ -89,7 +101,8 @@ class Member:
             await self._resume(consumer, turn)
         polled = await consumer.poll(timeout_ms=300, max_records=self._batch)
         turn["rebalanced"] = self._rebalances != rebalances
-        generation, member = consumer.membership
+        self._taken.clear()
+        generation, member = self._read_as = consumer.membership
         turn |= {
             "generation": generation,
             "member": member,
@@ -125,6 +138,7 @@ class Member:
             return
         # Nothing is processed that might be somebody else's; what it still has it reads again.
         self._uncommitted.clear()
+        self._former.clear()
         self._go_back(records)
 
     async def _after(self, op: Invocation, turn: dict[str, Any], records: Sequence[Record]) -> None:
@@ -156,7 +170,7 @@ class Member:
         committed = await self._transactions.process(
             records, offsets, self._consumer, before_commit=lambda: self._at(op, "processed")
         )
-        turn["commits"].append(self._told(offsets, "ok" if committed else "refused"))
+        turn["commits"].append(self._told(offsets, self._read_as, "ok" if committed else "refused"))
         if not committed:
             self._go_back(records)
 
@@ -170,28 +184,31 @@ class Member:
 
     async def _process(self, op: Invocation, records: Sequence[Record]) -> None:
         half = len(records) // 2
-        for record in records[:half]:
-            self._effects.add(record)
-        await self._at(op, "processing")
-        for record in records[half:]:
+        for number, record in enumerate(records):
+            if number == half:
+                await self._at(op, "processing")
+            if self._record_s:
+                await asyncio.sleep(self._record_s)
             self._effects.add(record)
         await self._at(op, "processed")
 
     async def _work(self) -> None:
         while True:
             record = await self._queue.get()
-            await asyncio.sleep(self._record_s)
+            await asyncio.sleep(self._record_s * BESIDE)
             self._effects.add(record)
             self._queue.task_done()
 
     # Offsets.
 
     def _note(self, records: Sequence[Record]) -> None:
-        """What was read, of partitions that it still has."""
+        """What was read, to be committed."""
+        former: dict[TopicPartition, int] = {}
         for record in records:
             partition = TopicPartition(record.topic, record.partition)
-            if self._consumer is not None and partition in self._consumer.assignment():
-                self._uncommitted[partition] = record.offset + 1
+            (former if partition in self._taken else self._uncommitted)[partition] = record.offset + 1
+        if former:
+            self._former.append((self._read_as, former))
 
     async def _commit_from_time_to_time(self, turn: dict[str, Any], *, now: bool) -> None:
         time_s = asyncio.get_running_loop().time()
@@ -200,15 +217,28 @@ class Member:
             self._commits_at = time_s + self._interval_s
 
     async def _commit(self, turn: dict[str, Any]) -> str:
-        """The outcome. What was not committed stays to be committed, as long as its partition does."""
-        if not self._uncommitted or self._consumer is None:
-            return "ok"
+        """The outcome. What was not committed stays to be committed, as long as its partition does; of what has been
+        taken away the group is told once, and must refuse it as soon as somebody else may have it."""
+        former, self._former = self._former, []
+        outcomes = [await self._commit_as(membership, offsets, turn) for membership, offsets in former]
         offsets = dict(sorted(self._uncommitted.items()))
-        told = self._told(offsets, "unknown")
+        if offsets and self._consumer is not None:
+            outcomes.append(await self._commit_as(self._consumer.membership, offsets, turn))
+            if outcomes[-1] == "ok":
+                for partition, offset in offsets.items():
+                    if self._uncommitted.get(partition) == offset:
+                        del self._uncommitted[partition]
+        return next((outcome for outcome in outcomes if outcome != "ok"), "ok")
+
+    async def _commit_as(
+        self, membership: Membership, offsets: dict[TopicPartition, int], turn: dict[str, Any]
+    ) -> str:
+        assert self._consumer is not None
+        told = self._told(offsets, membership, "unknown")
         turn["commits"].append(told)
         try:
             async with asyncio.timeout(COMMIT_S):
-                await self._consumer.commit(offsets)
+                await self._consumer.commit_as(membership, offsets)
         except PROGRAMMING_ERRORS:
             raise
         except DefiniteFailure as error:
@@ -218,16 +248,13 @@ class Member:
             told["error"] = describe(error)
             return "unknown"
         told["outcome"] = "ok"
-        for partition, offset in offsets.items():
-            if self._uncommitted.get(partition) == offset:
-                del self._uncommitted[partition]
         return "ok"
 
-    def _told(self, offsets: dict[TopicPartition, int], outcome: str) -> dict[str, Any]:
-        assert self._consumer is not None
+    @staticmethod
+    def _told(offsets: dict[TopicPartition, int], membership: Membership, outcome: str) -> dict[str, Any]:
         return {
             "offsets": [[str(p), o] for p, o in offsets.items()],
-            "generation": self._consumer.membership[0],
+            "generation": membership[0],
             "outcome": outcome,
         }
 
@@ -272,13 +299,14 @@ class Member:
 
     def _lost(self, partitions: Sequence[TopicPartition]) -> None:
         self._rebalances += 1
-        for partition in partitions:
-            self._uncommitted.pop(partition, None)
-            self._assigned.discard(partition)
+        self._taken |= set(partitions)
+        former = {p: o for p in partitions if (o := self._uncommitted.pop(p, None)) is not None}
+        if former:
+            self._former.append((self._read_as, former))
+        self._assigned -= set(partitions)
 
     async def _rest(self, consumer: GroupMember, turn: dict[str, Any]) -> None:
         """What is left of its partitions. One that was given to it just now has not begun."""
-        self._record_s = 0.0
         await self._queue.join()
         await self._commit(turn)
         assigned = [p for p in consumer.assignment() if p not in self._assigned]

@@ -42,6 +42,14 @@ SETTINGS: tuple[Setting, ...] = (
         maximum=10_000,
     ),
     Setting(
+        name="group.record.ms",
+        default=5,
+        doc="What processing a record takes; while members drain, in the end, nothing",
+        scope="workload",
+        minimum=0,
+        maximum=60_000,
+    ),
+    Setting(
         name="group.static",
         default=False,
         doc="Members have names (group.instance.id): who comes back within its session takes up its partitions again",

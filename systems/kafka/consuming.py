@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import ConsumerRebalanceListener
+from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as LibraryPartition
 
 from harness.capabilities import EndOffset, Record, TopicPartition
@@ -78,9 +79,13 @@ class AiokafkaConsumer:
     async def poll(self, *, timeout_ms: int, max_records: int = 500) -> list[Record]:
         found: dict[Any, list[Any]] = {}
         async with outcomes():
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(timeout_ms / 1000 + _POLL_MARGIN_S):
                     found = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            except TimeoutError:
+                # aiokafka takes a poll that was cancelled for one that goes on for ever, and would never again
+                # leave its group for not polling (max.poll.interval.ms).
+                self._consumer._subscription._fetch_count = 0
         if found:
             self._polled = self._joined
         return [
@@ -111,6 +116,14 @@ class AiokafkaConsumer:
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         async with outcomes():
             await self._consumer.commit({LibraryPartition(*p): o for p, o in sorted(offsets.items())})
+
+    async def commit_as(self, membership: Member, offsets: Mapping[TopicPartition, int]) -> None:
+        assert self._membership is not None, "only who was made a member of a group commits as one"
+        async with outcomes():
+            await self._membership.commit_as(
+                membership,
+                {LibraryPartition(*p): OffsetAndMetadata(o, "") for p, o in sorted(offsets.items())},
+            )
 
     async def seek_to_committed(self) -> dict[TopicPartition, int]:
         """aiokafka's own leaves a partition without a committed offset where it is."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import errors as kafka
 from aiokafka.coordinator.protocol import ConsumerProtocol
@@ -54,6 +54,9 @@ class Membership:
     def current(self) -> Member:
         assignment = self._assignment
         return (_NO_GENERATION, "") if assignment is None else self.of(assignment)
+
+    async def commit_as(self, membership: Member, offsets: Any) -> None:
+        await self._coordinator.commit_offsets(_Former(membership), offsets)
 
     @property
     def _assignment(self) -> Any:
@@ -139,3 +142,9 @@ class Membership:
         if membership != self.current or error not in _FORGETS_MEMBERSHIP:
             return False
         return error is kafka.UnknownMemberIdError or not self._coordinator._performed_join_prepare
+
+
+class _Former(NamedTuple):
+    """Stands for an assignment that is over."""
+
+    membership: Member
