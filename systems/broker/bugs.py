@@ -31,4 +31,9 @@ BUGS: dict[str, str] = {
     "txn-timeout-not-enforced": "the coordinator never aborts an expired transaction (KAFKA-5132)",
     "txn-offset-commit-not-group-fenced": "offsets of a former member are taken into a transaction (KIP-447)",
     "generation-not-fenced": "offset commits of an older generation are accepted",
+    "cleaner-keeps-oldest": "compaction keeps the first record of a key instead of the last",
+    "cleaner-beyond-lso": "compaction lets uncommitted records replace committed ones (KAFKA-5196)",
+    "tombstone-dropped-before-older-value": "compaction drops a tombstone before what it deletes",
+    "cleaner-dedupes-control-records": "compaction keeps one transaction marker of many",
+    "marker-removed-before-data": "compaction drops an abort marker before its records (KAFKA-8522)",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.catalogue import Entry
-from systems.broker.catalogue import applications, controller, producer, replication, transactions
+from systems.broker.catalogue import applications, controller, logs, producer, replication, transactions
 
 CATALOGUE: tuple[Entry, ...] = (
     *replication.ENTRIES,
@@ -11,4 +11,5 @@ CATALOGUE: tuple[Entry, ...] = (
     *producer.ENTRIES,
     *transactions.ENTRIES,
     *applications.ENTRIES,
+    *logs.ENTRIES,
 )
