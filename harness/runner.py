@@ -7,6 +7,7 @@ the way is lost: it becomes a reason for `unknown`, with its traceback, and what
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,6 +31,7 @@ from harness.workload import Test
 TICK_S = 0.25
 """How often the main phase looks whether somebody pressed Ctrl-C."""
 STOP_TIMEOUT_S = 60
+CLOSE_TIMEOUT_S = 10
 EXITED = "exited"
 """The event of a node whose program returned or raised: no fault did that."""
 MOST_PROBLEMS = 50
@@ -183,9 +185,17 @@ class Runner:
             )
             for slot, host in enumerate(plan.topology.clients)
         ]
-        await self._main_phase(cluster, test, workers, injector)
-        await self._heal(cluster, injector)
-        await self._final_phase(cluster, test, workers)
+        try:
+            await self._main_phase(cluster, test, workers, injector)
+            await self._heal(cluster, injector)
+            await self._final_phase(cluster, test, workers)
+        except UserError:
+            # Client libraries that nobody closed complain of it behind the one line that counts.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    for worker in workers:
+                        await worker.close()
+            raise
         for worker in workers:
             await worker.close()
 
@@ -277,12 +287,12 @@ class Runner:
                 )
             )
         while not over() and not all(t.done() for t in tasks):
-            if any(t.done() and not t.result() for t in tasks):
+            if any(t.done() and (t.exception() is not None or not t.result()) for t in tasks):
                 break
             self._look(cluster)
             left_s = (deadline_ns - cluster.now_ns()) / 1e9
             await asyncio.wait(tasks, timeout=max(min(TICK_S, left_s), 0.001))
-        finished = all(t.done() and t.result() for t in tasks)
+        finished = all(t.done() and t.exception() is None and t.result() for t in tasks)
         for worker, task in zip(workers, tasks, strict=True):
             worker.stopping = True
             if not worker.busy:
@@ -293,9 +303,9 @@ class Runner:
             if task in open_tasks:
                 task.cancel()
         await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.result()
+        for error in [task.exception() for task in tasks if not task.cancelled()]:
+            if error is not None:
+                raise error
         return finished
 
     async def _heal(self, cluster: Cluster, injector: Injector) -> None:
