@@ -17,6 +17,7 @@ from checkers.transactions.kafka import ANOMALIES_OF_LOGS, judge_log
 from checkers.transactions.loading import TransactionHistory, from_history, read_transactions
 from checkers.transactions.micro_operations import OK, READ, WRITE, Model, Transactions, named_key
 from checkers.transactions.models import DEFAULT, MODELS, forbidden, gravity, named, ruled_out, strongest
+from checkers.transactions.versions import WrittenTwice
 from checkers.transactions.written_twice import without_doubles
 from harness.checker import CheckContext
 from harness.errors import unknown_name
@@ -127,8 +128,12 @@ def judge(txns: Transactions, context: CheckContext, faults: Sequence[Outage]) -
         sequential=_switch(context, "sequential-keys"),
         wfr=_switch(context, "wfr-keys"),
     )
-    txns, left_out = without_doubles(txns, model)
-    inference = _infer(txns, model, keys)
+    left_out: list[str] = []
+    try:
+        inference = _infer(txns, model, keys)
+    except WrittenTwice:
+        txns, left_out = without_doubles(txns, model)
+        inference = _infer(txns, model, keys)
     cycles = find_cycles(txns, inference.graph, inference.committed)
     teller = Teller(
         txns,

@@ -37,7 +37,7 @@ MOST_UNREAD = 16
 
 
 def infer(txns: Transactions) -> Inference:
-    """Raises `UserError` where a value is appended to a key twice."""
+    """Raises `WrittenTwice` where a value is appended to a key twice."""
     directs = Directs()
     written_by = writers(txns, "appends")
     own = own_writes(txns)

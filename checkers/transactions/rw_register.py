@@ -56,7 +56,7 @@ class Reads:
 
 
 def infer(txns: Transactions, keys: KeyOrders) -> Inference:
-    """Raises `UserError` where a value is written to a key twice."""
+    """Raises `WrittenTwice` where a value is written to a key twice."""
     directs = Directs()
     written_by = writers(txns, "writes")
     own = own_writes(txns)

@@ -10,6 +10,10 @@ from checkers.transactions.micro_operations import WRITE, Ints, Transactions, na
 from harness.errors import UserError
 
 
+class WrittenTwice(UserError):
+    """The one way in which a history that the model knows cannot be judged as a whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Writers:
     """The write of each (key, value): a sorted table for whole arrays of questions."""
@@ -30,7 +34,7 @@ class Writers:
 
 
 def writers(txns: Transactions, what: str) -> Writers:
-    """Raises `UserError` where the same value is written to the same key twice."""
+    """Raises `WrittenTwice` where the same value is written to the same key twice."""
     writes = np.flatnonzero(txns.kind == WRITE)
     values = np.unique(txns.value[writes])
     codes = txns.key[writes] * len(values) + np.searchsorted(values, txns.value[writes])
@@ -39,7 +43,7 @@ def writers(txns: Transactions, what: str) -> Writers:
     twice = np.flatnonzero(codes[1:] == codes[:-1])
     if len(twice):
         first, second = int(writes[twice[0]]), int(writes[twice[0] + 1])
-        raise UserError(
+        raise WrittenTwice(
             f"{txns.name(int(txns.txn[second]))} {what} {txns.plain_value(int(txns.value[second]))!r} to "
             f"{named_key(txns.keys[int(txns.key[second])])} although {txns.name(int(txns.txn[first]))} did so already: "
             "every value of a key must be written once, or nobody can say whose it was"
