@@ -14,6 +14,8 @@ import msgspec
 
 STEP_REACHED = "step-reached"
 """No event of the system's: nobody but the backend hears of it. Field `step`."""
+REPORTED = "reported"
+"""Neither is this."""
 
 
 class Clock(msgspec.Struct, frozen=True, tag="clock"):
@@ -43,7 +45,13 @@ class Arm(msgspec.Struct, frozen=True, tag="arm"):
     armed: bool
 
 
-Request: TypeAlias = Clock | Disk | Delay | Arm
+class Report(msgspec.Struct, frozen=True, tag="report"):
+    """Asks for an event `REPORTED` with this `number`, `clock_off_ms`, `disk_full` and `fsync_ms`."""
+
+    number: int
+
+
+Request: TypeAlias = Clock | Disk | Delay | Arm | Report
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
@@ -66,6 +74,11 @@ class SkewedClock:
         self._state = state
 
     def time_ns(self) -> int:
+        return time.time_ns() + self.off_ns
+
+    @property
+    def off_ns(self) -> int:
+        """How far it is from the truth now."""
         state = self._state
         drifted_ns = (time.monotonic_ns() - state.since_ns) * (state.rate - 1.0)
-        return time.time_ns() + round(state.offset_ms * 1e6 + drifted_ns)
+        return round(state.offset_ms * 1e6 + drifted_ns)

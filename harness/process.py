@@ -119,6 +119,14 @@ class ProcessEnvironment:
                     self._armed[request.step] = None
                 else:
                     self._armed.pop(request.step, None)
+            case control.Report():
+                self.emit(
+                    control.REPORTED,
+                    number=request.number,
+                    clock_off_ms=self.wall_clock.off_ns / 1e6,
+                    disk_full=self.disk.full,
+                    fsync_ms=self.disk.latency_s * 1e3,
+                )
 
 
 def run_node(program: NodeProgram) -> None:

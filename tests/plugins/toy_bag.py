@@ -30,7 +30,8 @@ LOG = "bag.log"
 
 
 async def bag_node(env: NodeEnvironment) -> None:
-    """`add N` is answered `ok` once it is on disk (with the bug: in memory), `all` with every number."""
+    """`add N` is answered `ok` once it is on disk (with the bug: in memory), `all` with every number; `note N` once it
+    is written, durable or not, `time` with the node's clock."""
     if env.disk.exists(LOG):
         numbers = [int(n) for n in env.disk.read(LOG).split()]
     else:
@@ -46,6 +47,11 @@ async def bag_node(env: NodeEnvironment) -> None:
                     env.disk.append(LOG, f"{argument}\n".encode())
                     await env.disk.fsync(LOG)
                 writer.write(b"ok\n")
+            elif verb == "note":
+                env.disk.append(LOG, f"{argument}\n".encode())
+                writer.write(b"ok\n")
+            elif verb == "time":
+                writer.write(f"{env.wall_clock.time_ns()}\n".encode())
             else:
                 writer.write((" ".join(map(str, numbers)) + "\n").encode())
             await writer.drain()

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +23,7 @@ from harness.clusters.links import Links
 from harness.clusters.links.diallers import dialler
 from harness.clusters.local.ports import HOST, HeldPorts
 from harness.clusters.local.process import LocalNode
+from harness.clusters.local.reports import Reports
 from harness.clusters.process_tree import signal_tree
 from harness.errors import UserError
 from harness.kept_disk import lose_power
@@ -43,6 +44,9 @@ CAPABILITIES = frozenset(
 OURS = THROUGH_ENVIRONMENT | {"disk-full"}
 """What takes a node program of ours: its disk is an object that obeys."""
 POLL_S = 0.05
+STAND_S = 0.02
+"""So long a node stands still at a step after whoever waited for it has been called."""
+CLOCK_TOLERANCE_MS = 5.0
 TERMINATE_S = 3.0
 LAST_LOG_LINES = 8
 UNKNOWN = "?"
@@ -98,6 +102,7 @@ class LocalCluster:
         self._told_end: dict[tuple[str, int], None] = {}
         self._tail: asyncio.Task[None] | None = None
         self._files: EventFiles | None = None
+        self._reports = Reports(self._collect_events)
 
     @property
     def events(self) -> Sequence[NodeEvent]:
@@ -246,6 +251,9 @@ class LocalCluster:
             if event.kind == control.STEP_REACHED:
                 self._step_reached(event.node, str(event.fields["step"]))
                 continue
+            if event.kind == control.REPORTED:
+                self._reports.heard(event)
+                continue
             self._events.append(event)
             for callback in self._callbacks:
                 callback(event)
@@ -272,8 +280,12 @@ class LocalCluster:
         """The node stands still there (`harness.control`)."""
         for action in list(self._actions.get((name, step), ())):
             action(name)
-        node = self._nodes[name]
-        if node.running and not node.ended_by_us:
+        # What the action has begun is to be done before the node's next instruction.
+        asyncio.get_running_loop().call_later(STAND_S, self._go_on, self._nodes[name])
+
+    @staticmethod
+    def _go_on(node: LocalNode) -> None:
+        if node.running and not node.ended_by_us and not node.paused:
             signal_tree(node.pid, signal.SIGCONT)
 
     # ── faults of processes ──────────────────────────────────────────────────────────────────────────
@@ -334,20 +346,34 @@ class LocalCluster:
     async def fill_disk(self, node: str, *, full: bool) -> Evidence:
         there = self._nodes[node]
         there.ask(msgspec.structs.replace(there.disk, full=full))
-        return Evidence(True, f"the disk of {node} {'is full' if full else 'has room again'}")
+        what = f"the disk of {node} {'is full' if full else 'has room again'}"
+        return await self._reports.prove(there, what, lambda told: told["disk_full"] is full, "disk_full")
 
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
         there = self._nodes[node]
         there.ask(msgspec.structs.replace(there.disk, latency_ms=latency_ms, jitter_ms=jitter_ms))
-        return Evidence(
-            True, f"an fsync on {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+        what = f"an fsync on {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+        return await self._reports.prove(
+            there, what, lambda told: abs(told["fsync_ms"] - latency_ms) < 0.001, "fsync_ms"
         )
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
-        self._nodes[node].ask(control.Clock(offset_ms, rate, time.monotonic_ns()))
+        there, since_ns = self._nodes[node], time.monotonic_ns()
+        asked = control.Clock(offset_ms, rate, since_ns)
+        there.ask(asked)
         if self._foreign:
             return await faketime.moved(self._system, self, node, offset_ms=offset_ms)
-        return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}")
+
+        def holds(told: Mapping[str, Any]) -> bool:
+            if there.clock is not asked:
+                # Another fault has moved it meanwhile.
+                return True
+            drift_ms = (time.monotonic_ns() - since_ns) / 1e6 * (rate - 1)
+            low, high = sorted((offset_ms, offset_ms + drift_ms))
+            return bool(low - CLOCK_TOLERANCE_MS <= told["clock_off_ms"] <= high + CLOCK_TOLERANCE_MS)
+
+        what = f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}"
+        return await self._reports.prove(there, what, holds, "clock_off_ms")
 
     # ── faults of links ──────────────────────────────────────────────────────────────────────────────
 

@@ -36,12 +36,15 @@ class LocalNode:
         self.incarnation = -1
         self.disk = control.Disk()
         """What the disk's state is; change it with `ask`."""
+        self.clock: control.Clock | None = None
+        """The same of the clock; None: never moved."""
         self.armed: dict[str, int] = {}
         self.ended_by_us = False
         self._run = run
         self._states: dict[tuple[str, ...], control.Request] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._missed = False
+        self.paused = False
 
     @property
     def pid(self) -> int:
@@ -52,6 +55,10 @@ class LocalNode:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def hears(self) -> bool:
+        """It runs, and is not paused."""
+        return self.running and not self.paused
+
     @property
     def died_by_itself(self) -> bool:
         return self._process is not None and not self.ended_by_us and self._process.poll() is not None
@@ -60,7 +67,7 @@ class LocalNode:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "environment.json"
         path.write_bytes(msgspec.json.encode(environment))
-        self.ended_by_us = False
+        self.ended_by_us = self.paused = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *command, "--environment", str(path)],
@@ -104,9 +111,9 @@ class LocalNode:
         return False
 
     def ask(self, request: control.Request) -> None:
-        """Of the present process, and of every later one."""
+        """Of the present process, and what is a state of every later one."""
         match request:
-            case control.Arm():
+            case control.Arm() | control.Report():
                 self._tell(request)
                 return
             case control.Delay():
@@ -115,6 +122,7 @@ class LocalNode:
                 self.disk = request
                 self._states["disk",] = request
             case control.Clock():
+                self.clock = request
                 self._states["clock",] = request
         self._tell(request)
 
@@ -139,6 +147,7 @@ class LocalNode:
 
     async def stopped(self, wanted: bool) -> tuple[bool | None, str]:
         """Pauses or resumes it and asks the kernel, which takes a moment; None where it cannot be asked."""
+        self.paused = wanted
         signal_tree(self.pid, signal.SIGSTOP if wanted else signal.SIGCONT)
         if not wanted:
             await self._catch_up()
