@@ -100,5 +100,6 @@ def test_commands_in_the_docs_are_understood(line: str) -> None:
         profile=given["profile"],
         settings=settings,
         bugs=tuple(given["bugs"]),
+        backend=given["backend"],
     )
     assert resolve(spec).schedule is not None
