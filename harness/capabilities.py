@@ -16,6 +16,10 @@ class DefiniteFailure(Exception):
     """The operation certainly did not happen and never will."""
 
 
+class Indeterminate(Exception):
+    """An error answer of the system that says nothing of the operation's effect."""
+
+
 class Fenced(Exception):
     """Another instance took over; this client can do nothing more. Says nothing of the current operation."""
 

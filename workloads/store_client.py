@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from harness.capabilities import DefiniteFailure
+from harness.capabilities import DefiniteFailure, Indeterminate
 from harness.workload import Completion, Invocation, fail, info
 
 Handler = Callable[[Invocation], Awaitable[Completion]]
@@ -46,4 +46,4 @@ class StoreClient:
 
 def _says_nothing(error: Exception) -> bool:
     """Not a programming error: the network's, or the store's own word."""
-    return isinstance(error, OSError | TimeoutError) or type(error).__name__ == "StoreError"
+    return isinstance(error, OSError | TimeoutError | Indeterminate)

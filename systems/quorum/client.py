@@ -11,12 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.capabilities import Concurrent, DefiniteFailure, Read
+from harness.capabilities import Concurrent, DefiniteFailure, Indeterminate, Read
 from harness.cluster import Cluster
 from systems.quorum.ring import token
 
 
-class StoreError(Exception):
+class StoreError(Indeterminate):
     """An error answer that says nothing of the effect."""
 
 
@@ -67,22 +67,31 @@ class StoreClient:
         digits = "".join(c for c in host if c.isdigit())
         self._at = int(digits) if digits else token(host)
         self._connection: Connection | None = None
+        self._timeout_s = int(config["client.timeout.ms"]) / 1000
 
     async def call(self, *words: str) -> Any:
+        """Raises `DefiniteFailure`, `StoreError`, or OSError (which a time-out is, too)."""
         if self._connection is None:
             address = self._addresses[self._at % len(self._addresses)]
             try:
-                self._connection = Connection(*await asyncio.open_connection(address.host, address.port))
+                async with asyncio.timeout(self._timeout_s):
+                    self._connection = Connection(*await asyncio.open_connection(address.host, address.port))
             except OSError as error:
                 self._at += 1
                 raise DefiniteFailure(f"{type(error).__name__}: {error}") from None
         try:
-            return await self._connection.call(*words)
+            async with asyncio.timeout(self._timeout_s):
+                return await self._connection.call(*words)
         except DefiniteFailure:
             # Another coordinator may see more of the replicas.
             await self.close()
             self._at += 1
             raise
+        except TimeoutError:
+            # Its answer would be taken for that of the next request.
+            await self.close()
+            self._at += 1
+            raise TimeoutError(f"no answer within {self._timeout_s:g} s") from None
         except (OSError, asyncio.IncompleteReadError) as error:
             await self.close()
             self._at += 1
@@ -156,7 +165,11 @@ class StoreRows(StoreClient):
 
 class StoreReplicas(StoreClient):
     async def replicas(self, key: str) -> dict[str, Any]:
-        answer = await self.call("QREPLICAS", key)
+        """Raises OSError where one of them cannot be asked."""
+        try:
+            answer = await self.call("QREPLICAS", key)
+        except (StoreError, DefiniteFailure) as error:
+            raise ConnectionError(str(error)) from None
         return {
             node: None if held is None else json.loads(held)
             for node, held in zip(answer[::2], answer[1::2], strict=True)

@@ -141,6 +141,13 @@ SETTINGS: tuple[Setting, ...] = (
         scope="store",
         doc="How long a coordinator waits for its quorum",
     ),
+    Setting(
+        name="client.timeout.ms",
+        default=5_000,
+        minimum=1,
+        scope="store",
+        doc="How long a client waits for an answer before it goes to another node",
+    ),
     Setting(name="gossip.interval.ms", default=250, minimum=1, scope="store", doc="How often a node gossips"),
     Setting(
         name="phi.convict.threshold",
