@@ -13,7 +13,7 @@ from harness.cluster import Scenario
 from harness.clusters.client_tasks import ClientLoop
 from harness.clusters.docker.cluster import CAPABILITIES, DockerCluster
 from harness.clusters.docker.engine import connect
-from harness.clusters.docker.image import base_at_hand, node_image
+from harness.clusters.docker.image import base_at_hand, node_image, poor_links
 from harness.clusters.docker.leftovers import found
 from harness.errors import UserError
 from harness.leftovers import Leftover
@@ -39,7 +39,7 @@ class DockerBackend:
         except UserError as error:
             return [(ENGINE, False, str(error))]
         with contextlib.closing(client):
-            return [(ENGINE, True, ""), base_at_hand(client)]
+            return [(ENGINE, True, ""), base_at_hand(client), *poor_links(client)]
 
     def leftovers(self) -> list[Leftover]:
         try:

@@ -69,8 +69,8 @@ class DockerCluster:
         self._events: list[NodeEvent] = []
         self._callbacks: list[Callable[[NodeEvent], None]] = []
         self._event_files: EventFiles | None = None
-        self._told: dict[str, None] = {}
-        """Nodes whose end is no news."""
+        self._told: dict[str, None] = dict.fromkeys(node.name for node in topology.nodes)
+        """Nodes whose end is no news: killed, told already, or not started yet."""
         self._tail: asyncio.Task[None] | None = None
         self._nonces = itertools.count()
         self._random = random.Random(f"{seed}:docker")
@@ -154,7 +154,6 @@ class DockerCluster:
         node.incarnation += 1
         if founder is not None:
             node.founder = founder
-        self._told.pop(name, None)
         main = self._port(node, "")
         await node.start(
             NodeFile(
@@ -175,6 +174,7 @@ class DockerCluster:
                 founder=node.founder,
             )
         )
+        self._told.pop(name, None)
 
     async def _relay(self, node: DockerNode) -> None:
         peers = {p.name: (p.ip, list(p.ports.values())) for p in self._nodes.values() if p is not node}
@@ -224,7 +224,7 @@ class DockerCluster:
             await asyncio.sleep(POLL_S)
             self._collect_events()
             for name, node in self._nodes.items():
-                if node.incarnation >= 0 and not node.running and name not in self._told:
+                if not node.running and name not in self._told:
                     self._told[name] = None
                     error = f"{await node.describe()}: {node.last_lines(1).strip()}"
                     self._tell(NodeEvent(self.now_ns(), name, "exited", {"error": error}))

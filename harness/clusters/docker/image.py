@@ -126,6 +126,32 @@ def base_at_hand(client: Any, name: str = DEFAULT_BASE) -> tuple[str, bool, str]
     return (f"{what}, from its registry", True, "")
 
 
+def poor_links(client: Any) -> list[tuple[str, bool, str]]:
+    """By what links are made slow here, as a line of `chaos doctor`; none before the first image is there to ask."""
+    images = client.images.list(filters={"label": f"{LABEL}=node"})
+    if not images:
+        return []
+    script = "from harness.clusters.docker import netem; print(netem.available())"
+    with explained("ask whether the kernel has netem"):
+        has_it = _said(client, images[0].id, script, cap_add=["NET_ADMIN"]) == "True"
+    return [
+        ("netem, for slow links" if has_it else "no netem in the kernel: proxies make links slow", True, "")
+    ]
+
+
+def _said(client: Any, image: str, script: str, **options: Any) -> str:
+    """What a script of Python prints in a container of that image, with neither network nor trace."""
+    asked = client.containers.create(
+        image, ["python3", "-c", script], network_mode="none", labels={RUN: new_run_id()}, **options
+    )
+    try:
+        asked.start()
+        asked.wait()
+        return str(asked.logs(stderr=False).decode().strip())
+    finally:
+        asked.remove(force=True)
+
+
 def _local(client: Any, name: str) -> Any | None:
     import docker
 
@@ -145,18 +171,7 @@ def _python(client: Any, base: Any) -> str:
     if known.is_file():
         return known.read_text()
     with explained(f"ask {base.id} for its Python (the base image must have python3)"):
-        asked = client.containers.create(
-            base.id,
-            ["python3", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"],
-            network_mode="none",
-            labels={RUN: new_run_id()},
-        )
-        try:
-            asked.start()
-            asked.wait()
-            version = str(asked.logs(stderr=False).decode().strip())
-        finally:
-            asked.remove(force=True)
+        version = _said(client, base.id, "import sys; print('%d.%d.%d' % sys.version_info[:3])")
     if tuple(map(int, version.split("."))) < (3, 11):
         raise UserError(
             f"the base image has Python {version}: chaos needs 3.11 or later (--set docker.base=IMAGE)"

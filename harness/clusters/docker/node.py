@@ -28,6 +28,8 @@ MOUNT = "/chaos/node"
 """Where the node's folder of the run folder is seen by the node: its environment and its events."""
 DISK = "/chaos/disk"
 PUBLISHED = "127.0.0.1"
+NOBODY = 65534
+"""Debian's, who is in every image."""
 POLL_S = 0.05
 ANSWER_S = 30.0
 GRACE_S = 3
@@ -54,7 +56,9 @@ class DockerNode:
         network: str,
         labels: Mapping[str, str],
         folder: Path,
+        unprivileged: bool = False,
     ) -> None:
+        """`unprivileged`: its program refuses to run as root, or as a user that the image does not know."""
         self.info = info
         self.name = info.name
         self.ip = ""
@@ -73,6 +77,7 @@ class DockerNode:
         self._labels = {**labels, "chaos.node": info.name}
         self._environment = {VARIABLE: labels[LABEL]}
         self._folder = folder
+        self._user = NOBODY if unprivileged else os.getuid()
         self._sandbox: Any = None
         self._container: Any = None
         self._requests: Attached | None = None
@@ -113,6 +118,8 @@ class DockerNode:
     async def open(self, disk_mb: int) -> None:
         """Network, disk and sandbox are there when it returns. Raises `UserError`."""
         self.place.mkdir(parents=True, exist_ok=True)
+        if self._user == NOBODY:
+            self.place.chmod(0o777)
         self._sandbox = await asyncio.to_thread(self._create_sandbox, disk_mb)
         self._requests = await attach(self._sandbox, self._heard)
         with explained(f"start the sandbox of node {self.name}"):
@@ -180,7 +187,7 @@ class DockerNode:
                 },
                 labels=self._labels,
                 environment=self._environment,
-                user=f"{os.getuid()}:{os.getgid() if self.netem else NODE_GROUP}",
+                user=f"{self._user}:{os.getgid() if self.netem else NODE_GROUP}",
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
                 # A program that is process 1 could not stop itself at a step.
