@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from harness.catalogue import Entry
 from systems.broker.catalogue import applications, controller, logs, producer, replication, transactions
+from systems.broker.catalogue.directed import SCHEDULES
 
-CATALOGUE: tuple[Entry, ...] = (
+_ENTRIES: tuple[Entry, ...] = (
     *replication.ENTRIES,
     *controller.ENTRIES,
     *producer.ENTRIES,
     *transactions.ENTRIES,
     *applications.ENTRIES,
     *logs.ENTRIES,
+)
+
+CATALOGUE: tuple[Entry, ...] = tuple(
+    msgspec.structs.replace(entry, directed=entry.directed or SCHEDULES.get(entry.name)) for entry in _ENTRIES
 )

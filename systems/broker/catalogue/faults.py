@@ -25,3 +25,8 @@ def kill(selector: str, at_ms: int, duration_ms: int, step: str | None = None) -
     return Fault(
         at_ms=at_ms, kind="crash-at", selector=selector, duration_ms=duration_ms, params={"step": step}
     )
+
+
+def power(selector: str, at_ms: int, duration_ms: int) -> Fault:
+    """What was not synced is gone."""
+    return Fault(at_ms=at_ms, kind="power", selector=selector, duration_ms=duration_ms)
