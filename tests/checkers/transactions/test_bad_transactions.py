@@ -67,7 +67,7 @@ def test_the_same_write_twice(tmp_path: Path, model: str, f: str, verb: str) -> 
     twice = [[f, "x", 1], [f, "y", 1]]
     once = [[f, "x", 1]]
     read = [["r", "y", [1] if f == "append" else 1]]
-    unread = [["r", "y", [] if f == "append" else None]]
+    unread: list[Any] = [["r", "y", [] if f == "append" else None]]
     events = [(0, "invoke", twice), (0, "ok", twice), (1, "invoke", once), (1, "fail", once)]
     rest = [
         (2, "invoke", [["r", "y", None]]),
@@ -84,7 +84,7 @@ def test_the_same_write_twice(tmp_path: Path, model: str, f: str, verb: str) -> 
         assert f"T3 {verb} 1 to x although T1 did so already" in result.reason
         assert "x is left out" in result.reason
         assert result.measures["left_out"] == [result.reason]
-    assert f"{path}: line 4: T3 {verb}" in result.reason
+    assert f"{path}: line 4: T3 {verb}" in str(result.reason)
     path = written(tmp_path / "history.jsonl", *events, *rest)
     assert ElleChecker().check(ElleChecker().read(path, context), context).verdict is Verdict.INVALID
 

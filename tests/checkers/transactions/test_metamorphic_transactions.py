@@ -129,3 +129,17 @@ def test_a_failed_transaction_that_nobody_saw(case: Case) -> None:
         Op(index=0, time=0, process=7000, type="fail", f="txn", value=unseen),
     ]
     assert names(numbered([*extra, *history.ops]), lists) == names(numbered(history.ops), lists)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_another_order_of_what_is_unrelated(case: Case, seed: int) -> None:
+    """Two invocations, or two completions, of different processes: nothing begins after something else has ended that
+    did not do so before."""
+    history, lists = case
+    ops, rng = list(history.ops), random.Random(seed)
+    for _ in range(len(ops) * 3):
+        at = rng.randrange(len(ops) - 1)
+        one, other = ops[at], ops[at + 1]
+        if one.process != other.process and (one.type == "invoke") == (other.type == "invoke"):
+            ops[at], ops[at + 1] = other, one
+    assert names(numbered(ops), lists) == names(numbered(history.ops), lists)
