@@ -243,6 +243,7 @@ VOCABULARY: Mapping[str, _Words] = {
         f"{n} removes {f['segments']} segment{'' if f['segments'] == 1 else 's'} of {f['partition']}, "
         f"which begins at offset {f['start']}"
     ),
+    "partition-deleted": lambda n, f: f"{n} deletes {f['partition']}, which ended at offset {f['end']}",
     "log-compacted": lambda n, f: (
         f"{n} compacts {f['partition']} up to offset {f['until']}: {f['removed']} records go"
     ),

@@ -13,6 +13,9 @@ from systems.broker.channel import Channel
 _ATTEMPT_MS: Final = 1500
 _BACKOFF_S: Final = 0.1
 
+_PARTS = ("topics", "results", "responses")
+"""Where a response keeps the answers to the parts of its request."""
+
 
 class ControllerClient:
     """One channel to each controller. `active` is the id of the one to ask first (None: not known)."""
@@ -56,5 +59,5 @@ def _refused(response: Any) -> bool:
     """Whether a controller said that it is not the active one (in the response or in any of its parts)."""
     if getattr(response, "error_code", None) is ErrorCode.not_controller:
         return True
-    parts = getattr(response, "topics", None) or getattr(response, "results", None) or ()
+    parts = next((p for name in _PARTS if (p := getattr(response, name, None))), ())
     return any(getattr(part, "error_code", None) is ErrorCode.not_controller for part in parts)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import typing
+import uuid
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -44,6 +45,11 @@ def timestamp(value_ms: int) -> datetime.datetime | None:
     if value_ms < 0:
         return None
     return datetime.datetime.fromtimestamp(value_ms / 1000, datetime.UTC)
+
+
+def topic_id(value: bytes | None) -> uuid.UUID | None:
+    """A topic's id as kio wants it."""
+    return uuid.UUID(bytes=value) if value else None
 
 
 def in_milliseconds(value: datetime.timedelta) -> int:

@@ -115,6 +115,19 @@ class Topic(msgspec.Struct, frozen=True, tag="topic"):
     config: dict[str, Any]
 
 
+class RemoveTopic(msgspec.Struct, frozen=True, tag="remove-topic"):
+    """With all its partitions. A topic that gets the same name later has another id."""
+
+    name: str
+
+
+class TopicConfigChange(msgspec.Struct, frozen=True, tag="topic-config"):
+    """All of a topic's own keys."""
+
+    name: str
+    config: dict[str, Any]
+
+
 class PartitionChange(msgspec.Struct, frozen=True, tag="partition"):
     """A partition's whole new state; creates it where `index` is the next one. `reason` is for people."""
 
@@ -141,6 +154,8 @@ Record: TypeAlias = (
     | FenceBroker
     | UnfenceBroker
     | Topic
+    | RemoveTopic
+    | TopicConfigChange
     | PartitionChange
     | ProducerIds
     | FeatureLevel
@@ -206,6 +221,12 @@ def apply(image: MetadataImage, record: Record, offset: int) -> MetadataImage:
             return _with_broker(image, msgspec.structs.replace(broker, fenced=False))
         case Topic():
             return _with_topic(image, TopicState(record.name, record.id, (), record.config))
+        case RemoveTopic():
+            left = {name: topic for name, topic in image.topics.items() if name != record.name}
+            return msgspec.structs.replace(image, topics=left)
+        case TopicConfigChange():
+            configured = msgspec.structs.replace(image.topics[record.name], config=record.config)
+            return _with_topic(image, configured)
         case PartitionChange():
             topic = image.topics[record.topic]
             partitions = (

@@ -13,7 +13,6 @@ from systems.broker.context import Handler, RequestContext, Service
 from systems.broker.controller.node import run_controller
 from systems.broker.coordinators import coordinator_services
 from systems.broker.lifecycle import Lifecycle
-from systems.log_dir import on_log_dir
 from systems.broker.log_reports import LogReports
 from systems.broker.metadata import MetadataImage
 from systems.broker.replica_fetcher import ReplicaFetchers, fetch_limits
@@ -21,11 +20,14 @@ from systems.broker.replicas import ReplicaManager
 from systems.broker.requests.admin import Admin
 from systems.broker.requests.api_versions import ApiVersions
 from systems.broker.requests.delete_records import DeleteRecords
+from systems.broker.requests.describing import Describing
 from systems.broker.requests.fetch import Fetch
+from systems.broker.requests.forwarding import Forwarding
 from systems.broker.requests.list_offsets import ListOffsets
 from systems.broker.requests.metadata import Metadata
 from systems.broker.requests.produce import Produce
 from systems.broker.server import Server, serve
+from systems.log_dir import on_log_dir
 
 
 async def run_broker_node(env: NodeEnvironment) -> None:
@@ -70,6 +72,8 @@ class BrokerNode:
             ListOffsets(self, self._replicas),
             DeleteRecords(self, self._replicas),
             Admin(self),
+            Forwarding(self),
+            Describing(self, self._replicas),
             *coordinator_services(self),
         )
         self._handlers: Mapping[int, tuple[range, Handler]] = {

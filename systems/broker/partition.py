@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from typing import Final, Protocol
 
 from harness.node import NodeEnvironment
 from systems.broker.controller.events import broker_name
@@ -14,6 +15,8 @@ from systems.broker.log.log import Log
 from systems.broker.metadata import BrokerState, PartitionState
 from systems.broker.topic_config import TopicConfig
 from systems.broker.waiting import Watchers
+
+_PARTITION_FOLDER: Final = re.compile(r"[a-zA-Z0-9._-]+-[0-9]+\.[0-9a-f]{32}")
 
 
 class Surroundings(Protocol):
@@ -29,6 +32,15 @@ class Surroundings(Protocol):
     def propose_isr(self, leader: InSync) -> None:
         """Takes the leader's pending ISR to the controller."""
         ...
+
+
+def partition_folder(topic: str, index: int, topic_id: bytes) -> str:
+    """Of its log. The topic's id is in it: a topic that has the name of a deleted one shares nothing with it."""
+    return f"{topic}-{index}.{topic_id.hex()}"
+
+
+def is_partition_folder(folder: str) -> bool:
+    return _PARTITION_FOLDER.fullmatch(folder) is not None
 
 
 class Partition:
@@ -53,7 +65,7 @@ class Partition:
         self.config = config
         self.log = Log(
             self.env.disk,
-            f"{topic}-{index}",
+            partition_folder(topic, index, topic_id),
             segment_bytes=config.segment_bytes,
             flush_every_append=config.flush_every_append,
         )
@@ -82,6 +94,18 @@ class Partition:
             if self.leader is not None:
                 self.leader.on_partition_state(state)
         return False
+
+    def configure(self, config: TopicConfig) -> None:
+        """The topic's keys have changed."""
+        self.config = config
+        self.log.configure(segment_bytes=config.segment_bytes, flush_every_append=config.flush_every_append)
+        self._cleaner = Cleaner(self.env.disk, self.log, config.segment_bytes, self.env.bugs)
+
+    def delete(self) -> None:
+        """The topic is no more."""
+        self._leave_role()
+        self.log.delete()
+        self.env.emit("partition-deleted", partition=self.name, end=self.log.end_offset)
 
     def stop(self) -> None:
         """This broker holds the partition no longer (or stops)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from kio.schema.errors import ErrorCode
@@ -18,7 +19,7 @@ from systems.broker.log.batch import CorruptBatch
 from systems.broker.log.compression import BadCompression
 from systems.broker.log.records import BadRecords
 from systems.broker.metadata import BrokerState, MetadataImage
-from systems.broker.partition import Partition
+from systems.broker.partition import Partition, is_partition_folder, partition_folder
 from systems.broker.replica_fetcher import ReplicaFetchers
 from systems.broker.topic_config import topic_config
 
@@ -41,6 +42,7 @@ class ReplicaManager:
         self._proposals = proposals
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._topic_names: dict[bytes, str] = {}
+        self._configs: dict[str, dict[str, Any]] = {}
         self._listeners: list[tuple[str, Gained, Lost]] = []
         self._checkpoint = self._read_checkpoint()
         self.caught_up = asyncio.Event()
@@ -92,7 +94,10 @@ class ReplicaManager:
         me = image.brokers.get(self.env.id)
         if me is None or me.epoch != self._broker.epoch:
             return
-        self.caught_up.set()
+        if not self.caught_up.is_set():
+            self.caught_up.set()
+            self._remove_strays(image)
+        self._remove_deleted(image)
         for name, topic in image.topics.items():
             self._topic_names[topic.id] = name
             for index, state in enumerate(topic.partitions):
@@ -108,9 +113,39 @@ class ReplicaManager:
                         topic_config(topic.config, self.env.config),
                         checkpointed_high_watermark=self._checkpoint.get(f"{name}/{index}", 0),
                     )
+                elif topic.config != self._configs.get(name):
+                    partition.configure(topic_config(topic.config, self.env.config))
                 led_before = partition.leader is not None
                 if partition.apply(state):
                     self._on_role(partition, led_before)
+            self._configs[name] = topic.config
+
+    def _remove_deleted(self, image: MetadataImage) -> None:
+        """What was deleted goes from the disk too; a topic of the same name is another one."""
+        for key, partition in list(self._partitions.items()):
+            topic = image.topics.get(partition.topic)
+            if topic is not None and topic.id == partition.topic_id:
+                continue
+            self._fetchers.unfollow(partition.name)
+            for listened, _, lost in self._listeners:
+                if listened == partition.topic and partition.leader is not None:
+                    lost(partition.index)
+            del self._partitions[key]
+            self._topic_names.pop(partition.topic_id, None)
+            self._checkpoint.pop(partition.name, None)
+            partition.delete()
+
+    def _remove_strays(self, image: MetadataImage) -> None:
+        """What was deleted while this broker was down."""
+        known = {
+            partition_folder(name, index, topic.id)
+            for name, topic in image.topics.items()
+            for index in range(len(topic.partitions))
+        }
+        for file in self.env.disk.list():
+            folder, separator, _ = file.rpartition("/")
+            if separator and folder not in known and is_partition_folder(folder):
+                self.env.disk.remove(file)
 
     def _on_role(self, partition: Partition, led_before: bool) -> None:
         self._fetchers.unfollow(partition.name)

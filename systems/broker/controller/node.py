@@ -15,16 +15,24 @@ from systems.broker.controller.port import PortProtocol
 from systems.broker.controller.producer_ids import ProducerIds
 from systems.broker.controller.recovery import Recovery
 from systems.broker.controller.registration import Registration
+from systems.broker.controller.topic_changes import TopicChanges
 from systems.broker.controller.topics import Topics
 from systems.broker.metadata import ELR_FEATURE, TRANSACTION_FEATURE, FeatureLevel, Record
 from systems.broker.replica_logs import ReplicaLogs, codec
+from systems.broker.requests.forwarding import (
+    ALTER_CONFIGS,
+    CREATE_PARTITIONS,
+    DELETE_TOPICS,
+    ELECT_LEADERS,
+    INCREMENTAL_ALTER_CONFIGS,
+    VERSIONS,
+)
 from systems.broker.server import Server
 from systems.raft.core import RaftConfig
 from systems.raft.node import RaftNode
 from systems.rpc import ServerConnection, link_to
 
 CREATE_TOPICS: Final = 19
-CREATE_PARTITIONS: Final = 37
 ALTER_PARTITION: Final = 56
 BROKER_REGISTRATION: Final = 62
 BROKER_HEARTBEAT: Final = 63
@@ -49,6 +57,7 @@ class Controller:
         self._alter_partition = AlterPartition(self.log, rules)
         self._recovery = Recovery(self.log, rules)
         self._topics = Topics(self.log)
+        self._topic_changes = TopicChanges(self.log)
         self._producer_ids = ProducerIds(self.log)
         self._server = Server(env.name, self.handlers(), lambda context, error: None)
         peers = [n for n in env.topology.with_role("controller") if n.id != env.id]
@@ -77,6 +86,13 @@ class Controller:
         return {
             CREATE_TOPICS: (range(2, 8), self._topics.on_create_topics),
             CREATE_PARTITIONS: (range(0, 4), self._topics.on_create_partitions),
+            DELETE_TOPICS: (VERSIONS[DELETE_TOPICS], self._topic_changes.on_delete_topics),
+            ALTER_CONFIGS: (VERSIONS[ALTER_CONFIGS], self._topic_changes.on_alter_configs),
+            INCREMENTAL_ALTER_CONFIGS: (
+                VERSIONS[INCREMENTAL_ALTER_CONFIGS],
+                self._topic_changes.on_incremental_alter_configs,
+            ),
+            ELECT_LEADERS: (VERSIONS[ELECT_LEADERS], self._topic_changes.on_elect_leaders),
             ALTER_PARTITION: (range(2, 4), self._alter_partition.on_alter_partition),
             BROKER_REGISTRATION: (range(3, 5), self._registration.on_broker_registration),
             BROKER_HEARTBEAT: (range(0, 2), self._heartbeats.on_broker_heartbeat),

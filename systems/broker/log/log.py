@@ -67,6 +67,18 @@ class Log:
     def is_durable(self) -> bool:
         return self.durable_end_offset >= self.end_offset
 
+    def configure(self, *, segment_bytes: int, flush_every_append: bool) -> None:
+        self._segment_bytes = segment_bytes
+        self._flush_every_append = flush_every_append
+
+    def delete(self) -> None:
+        """Removes all of it; the log must not be used any more."""
+        self._truncations += 1
+        self._segments = self._segments[-1:]
+        self._flushed_offset = self.end_offset
+        for name in self._disk.list(self.folder + "/"):
+            self._disk.remove(name)
+
     def append(self, header: BatchHeader, batch: bytes) -> None:
         """Adds one batch whose base offset and leader epoch are written in it."""
         if header.base_offset < self.end_offset:

@@ -64,6 +64,14 @@ class TransactionCoordinator:
         self._deadlines.stop()
         self._log.stop()
 
+    def transaction(self, transactional_id: str) -> Transaction | None:
+        """As it is now; None where nobody has used that id. Raises what a coordinator that may not answer says."""
+        return self._log.shard_of(transactional_id).state.by_id.get(transactional_id)
+
+    def transactions(self) -> list[Transaction]:
+        """Of every id that this broker coordinates."""
+        return [txn for shard in self._log.shards() for _, txn in sorted(shard.state.by_id.items())]
+
     # The log's state machine.
 
     def empty(self) -> Transactions:
