@@ -132,6 +132,14 @@ class TellsTime(Protocol):
 
 
 @runtime_checkable
+class Unprivileged(Protocol):
+    """What a system also has whose programs refuse to run as root."""
+
+    @property
+    def unprivileged(self) -> bool: ...
+
+
+@runtime_checkable
 class NamesSubjects(Protocol):
     """What a system also has whose selectors take arguments that no workload knows of."""
 

@@ -32,6 +32,7 @@ class PostgresSystem:
     )
     capabilities = frozenset({"transactions", "interactive-transactions"})
     programs: Mapping[str, str] = {"psql": "postgresql"}
+    unprivileged = True
     settings = (*SETTINGS, FAKETIME)
     profiles: Mapping[str, Mapping[str, Value]] = {}
     playground: Mapping[str, Value] = {}

@@ -25,7 +25,7 @@ from harness.process import NodeFile, Port
 from harness.run_id import LABEL as RUN
 from harness.run_id import new_run_id, token
 from harness.schedule import KINDS, MESSAGE_KINDS
-from harness.system import Foreign, System
+from harness.system import Foreign, System, Unprivileged
 from harness.topology import Topology
 
 T = TypeVar("T")
@@ -103,6 +103,7 @@ class DockerCluster:
                 network=network,
                 labels={RUN: self.run},
                 folder=self._folder,
+                unprivileged=isinstance(self._system, Unprivileged) and self._system.unprivileged,
             )
             for info in self.topology.nodes
         }
