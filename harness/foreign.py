@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import msgspec
 
 from harness import control
+from harness.capabilities import DefiniteFailure
 from harness.errors import UserError
 from harness.faketime import SETTING as FAKETIME
 from harness.faketime import FakedClock
@@ -55,8 +56,8 @@ class ForeignNode(Protocol):
         ...
 
     async def look(self) -> Mapping[str, Any] | None:
-        """What the program says of itself now, as an event's fields; told whenever it changes. None or any
-        `OSError` where it says nothing."""
+        """What the program says of itself now, as an event's fields; told whenever it changes. None, `OSError`
+        or `DefiniteFailure` where it says nothing."""
         ...
 
 
@@ -125,6 +126,10 @@ async def _keep(
         if code is not None:
             watching.cancel()
             return code if code >= 0 else 128 - code
+        if watching.done():
+            # A mistake of the adapter's, which would otherwise only look like a silent program.
+            program.kill()
+            watching.result()
         if clock is not None and clock.drifts:
             clock.update()
         await asyncio.sleep(LOOK_S / 4)
@@ -133,7 +138,7 @@ async def _keep(
 async def _watch(node: ForeignNode, teller: _Teller) -> None:
     last: Mapping[str, Any] | None = None
     while True:
-        with contextlib.suppress(OSError, TimeoutError, EOFError):
+        with contextlib.suppress(OSError, EOFError, DefiniteFailure):
             async with asyncio.timeout(PATIENCE_S):
                 said = await node.look()
             if said is not None and said != last:
