@@ -258,13 +258,13 @@ class DockerCluster:
     async def pause(self, node: str) -> Evidence:
         if self._of_client(node):
             return Evidence(False, f"{node} is a part of the harness, which cannot be paused")
-        state = await self._nodes[node].pause(True)
+        state = await self._nodes[node].pause()
         return Evidence(state == "paused", f"{node} is {state}")
 
     async def resume(self, node: str) -> Evidence:
         if self._of_client(node):
             return Evidence(False, f"{node} was not paused")
-        state = await self._nodes[node].pause(False)
+        state = await self._nodes[node].resume()
         return Evidence(state == "running", f"{node} is {state}")
 
     async def wipe(self, node: str) -> Evidence:

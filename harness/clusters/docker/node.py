@@ -33,6 +33,7 @@ NOBODY = 65534
 POLL_S = 0.05
 ANSWER_S = 30.0
 GRACE_S = 3
+PAUSE_ATTEMPTS = 10
 CPU_PERIOD_US = 100_000
 NO_QUOTA = -1
 LEAST_MEMORY = 6 << 20
@@ -235,10 +236,27 @@ class DockerNode:
         self.paused = False
         return int(told["StatusCode"])
 
-    async def pause(self, paused: bool) -> str:
+    async def pause(self) -> str:
+        """The state that the engine reports afterwards. On a busy machine the kernel may fail to freeze a container at
+        the first attempt."""
+        import docker
+
+        for _ in range(PAUSE_ATTEMPTS):
+            try:
+                await asyncio.to_thread(self._container.pause)
+                self.paused = True
+                break
+            except docker.errors.APIError as error:
+                if "unable to freeze" not in str(error):
+                    raise
+                await asyncio.sleep(POLL_S)
+        return str((await self.state())["Status"])
+
+    async def resume(self) -> str:
         """The state that the engine reports afterwards."""
-        await asyncio.to_thread(self._container.pause if paused else self._container.unpause)
-        self.paused = paused
+        if self.paused:
+            await asyncio.to_thread(self._container.unpause)
+            self.paused = False
         return str((await self.state())["Status"])
 
     async def limit_cpu(self, cores: float | None) -> Evidence:
@@ -280,7 +298,7 @@ class DockerNode:
         """Politely: SIGTERM, and SIGKILL after a while."""
         if self.running:
             if self.paused:
-                await self.pause(False)
+                await self.resume()
             await asyncio.to_thread(self._container.stop, timeout=GRACE_S)
             await self._over()
 

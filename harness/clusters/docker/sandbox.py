@@ -38,12 +38,15 @@ PROBE_PORT = 61061
 PROBE_COPIES = 3
 """Of a probe: one lost datagram is no cut link."""
 DIAL_S = 2.0
+FILL_ATTEMPTS = 20
+REFILL_S = 0.05
 
 
 class Sandbox:
     def __init__(self) -> None:
         self._firewall = Firewall(os.environ[VARIABLE])
         self._probes: dict[str, None] = {}
+        self._filling: asyncio.Task[None] | None = None
         self._quality: dict[str, Quality] = {}
         self._links: Links | None = None
 
@@ -127,14 +130,14 @@ class Sandbox:
 
     async def on_fill(self, full: bool) -> bool:
         """Whether the disk takes nothing more."""
-        if not full:
+        if self._filling is not None:
+            self._filling.cancel()
+            self._filling = None
+        if full:
+            _fill()
+            self._filling = asyncio.ensure_future(_keep_full())
+        else:
             BALLAST.unlink(missing_ok=True)
-            return _is_full()
-        with BALLAST.open("ab") as ballast, contextlib.suppress(OSError):
-            room = os.statvfs(DISK)
-            size = room.f_bfree * room.f_frsize
-            if size:
-                os.posix_fallocate(ballast.fileno(), ballast.tell(), size)
         return _is_full()
 
 
@@ -155,6 +158,25 @@ def _prepare_disk() -> None:
     OUTSIDE.touch(0o666)
     OUTSIDE.chmod(0o666)
     (BESIDE / JOURNAL).symlink_to(OUTSIDE)
+
+
+def _fill() -> None:
+    """Takes what room there is; less of it, where the node took some meanwhile."""
+    with BALLAST.open("ab") as ballast:
+        for _ in range(FILL_ATTEMPTS):
+            room = os.statvfs(DISK)
+            size = room.f_bfree * room.f_frsize
+            if not size:
+                return
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(ballast.fileno(), os.fstat(ballast.fileno()).st_size, size)
+
+
+async def _keep_full() -> None:
+    """A node that removes something of its own gains nothing."""
+    while True:
+        await asyncio.sleep(REFILL_S)
+        _fill()
 
 
 def _is_full() -> bool:
