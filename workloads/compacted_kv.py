@@ -24,6 +24,7 @@ from harness.topology import Topology
 from harness.workload import Client, Completion, Invocation, Test, fail, info, ok
 from workloads.draining import RETRY_MS, OnceMore
 from workloads.eos import STABLE_SLACK_MS
+from workloads.keys import Keys
 from workloads.log_client import LogClient
 from workloads.partitioners import by_murmur2
 from workloads.reading import PROGRAMMING_ERRORS, describe, parse_partition, partitions_of, read_or_fail, text
@@ -51,10 +52,17 @@ class CompactedKv:
         Setting(
             name="compacted-kv.keys",
             default=12,
-            doc="Keys in use",
+            doc="Keys in use at a time",
             scope="workload",
             minimum=1,
             maximum=10_000,
+        ),
+        Setting(
+            name="compacted-kv.uses",
+            default=40,
+            doc="Writes of a key before it makes room for a new one and stays as it is",
+            scope="workload",
+            minimum=1,
         ),
         Setting(
             name="compacted-kv.policy",
@@ -176,7 +184,7 @@ class _Puts:
     """Values are `KEY=NUMBER`, each written once."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._keys = int(config["compacted-kv.keys"])
+        self._keys = Keys("k", int(config["compacted-kv.keys"]), int(config["compacted-kv.uses"]))
         self._partitions = int(config["compacted-kv.partitions"])
         self._deletes = float(config["compacted-kv.delete.share"])
         self._aborts = float(config["compacted-kv.abort.probability"])
@@ -184,7 +192,7 @@ class _Puts:
 
     def next(self, context: Context) -> Invocation:
         self._last += 1
-        key = f"k{context.random.randrange(self._keys)}"
+        key = self._keys.draw(context.random)
         deletes = context.random.random() < self._deletes
         plan = "abort" if context.random.random() < self._aborts else "commit"
         partition = f"{TOPIC}/{by_murmur2(key, self._partitions)}"
