@@ -186,7 +186,7 @@ class Teller:
         return [
             {
                 "name": t.name(row),
-                "process": int(t.process[row]),
+                "process": t.processes[int(t.process[row])],
                 "invoked": int(t.invoke_index[row]),
                 "completed": int(t.complete_index[row]) if t.complete_index[row] >= 0 else None,
                 "outcome": ("ok", "fail", "info")[int(t.outcome[row])],

@@ -71,6 +71,8 @@ class Transactions:
     elements: Ints
     keys: Sequence[Any]
     others: Sequence[Any]
+    processes: Sequence[Process]
+    """What `process` counts, by its name in the history."""
     where: Callable[[int], str]
     """A position in the history, in words for the user's mistakes."""
 
@@ -294,6 +296,7 @@ class Columns:
             elements=self._elements.array(),
             keys=self._key_names,
             others=self._other_names,
+            processes=list(self._processes),
             where=self._where,
         )
 

@@ -38,7 +38,7 @@ def random_case(rng: random.Random) -> tuple[Transactions, Graph]:
         process=process, outcome=zero.astype(np.int8), invoked=begun, completed=ended, invoke_index=begun,
         complete_index=ended, invoke_time=begun, complete_time=ended, first=zero, count=zero, txn=none,
         kind=none.astype(np.int8), key=none, value=none, start=none, length=none, elements=none, keys=[], others=[],
-        where=str,
+        processes=range(3), where=str,
     )  # fmt: skip
     edges = [
         (a, b, rng.choice([WW, WR, RW, RW]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from checkers.transactions import ElleChecker
@@ -15,7 +16,7 @@ from checkers.transactions.checker import ANOMALIES
 from checkers.transactions.loading import read_transactions
 from checkers.transactions.models import MODELS, forbidden, ruled_out, strongest
 from harness.checker import CheckContext
-from harness.history import read_history
+from harness.history import History, read_history
 
 FILES = [
     path
@@ -121,3 +122,15 @@ def test_the_lattice_grows_upwards() -> None:
 )
 def test_what_still_stands(anomalies: set[str], standing: list[str]) -> None:
     assert strongest(anomalies) == standing
+
+
+def test_processes_of_a_picture_go_by_their_names_in_the_history() -> None:
+    """The columns count them; a process is told by the number that everything else of a report knows it by."""
+    history = read_history(
+        Path(__file__).parent / "histories" / "list-append" / "G2-item--write-skew.invalid.jsonl"
+    )
+    moved = History(msgspec.structs.replace(op, process=int(op.process) + 40) for op in history.ops)
+    [anomaly] = ElleChecker().check(moved, CheckContext()).anomalies
+    by_index = {op.index: op.process for op in moved.ops}
+    drawn = anomaly.data["transactions"]
+    assert [t["process"] for t in drawn] == [by_index[t["invoked"]] for t in drawn]
