@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from kio.index import KioIndexError, load_request_schema, load_response_schema
 from kio.serial import entity_reader
 
+from systems.broker.absent_arrays import Check, absent_array
 from systems.broker.kio_writing import Writer, payload_writer
 
 MAX_FRAME_BYTES = 104_857_600
@@ -51,12 +52,13 @@ class Encoded(NamedTuple):
 class _RequestCodec(NamedTuple):
     read: Callable[[bytes, int], tuple[Any, int]]
     flexible: bool
+    absent: Check | None
 
 
 @cache
 def _request_codec(api_key: int, version: int) -> _RequestCodec:
     schema = load_request_schema(api_key, version)
-    return _RequestCodec(entity_reader(cast(Any, schema)), schema.__flexible__)
+    return _RequestCodec(entity_reader(cast(Any, schema)), schema.__flexible__, absent_array(schema))
 
 
 @cache
@@ -131,6 +133,8 @@ def decode_body(frame: bytes, header: tuple[int, int, int, str | None, int]) -> 
     except Exception as error:
         # kio and its native readers raise many kinds; whatever they are, the bytes are to blame.
         raise WireError(f"undecodable API {api_key} version {version}: {error!r}") from None
+    if codec.absent is not None and (name := codec.absent(payload)) is not None:
+        raise WireError(f"API {api_key} version {version} without its {name}")
     return Request(api_key, version, correlation_id, client_id, payload)
 
 
