@@ -15,6 +15,8 @@ from harness.clusters.local.cluster import CAPABILITIES, LocalCluster, capabilit
 from harness.foreign import missing_programs
 
 T = TypeVar("T")
+OPEN_FILES = 1_024
+"""Every connection takes three in the harness: the client's own, and the two of its proxy."""
 
 
 class LocalBackend:
@@ -25,7 +27,16 @@ class LocalBackend:
         return capabilities_with(system)
 
     def check(self) -> list[tuple[str, bool, str]]:
-        return [("SIGSTOP and process groups (POSIX)", sys.platform != "win32", "use Linux or macOS")]
+        if sys.platform == "win32":
+            return [("SIGSTOP and process groups (POSIX)", False, "use Linux or macOS")]
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        enough = soft == resource.RLIM_INFINITY or soft >= OPEN_FILES
+        return [
+            ("SIGSTOP and process groups (POSIX)", True, ""),
+            (f"{OPEN_FILES} open files, for the links", enough, f"ulimit -n {OPEN_FILES}"),
+        ]
 
     def run(
         self,

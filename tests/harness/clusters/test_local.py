@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.clusters.process_tree import kernel_state
 from harness.errors import UserError
 from harness.execute import Outcome, execute
 from harness.history import read_history
@@ -110,6 +111,25 @@ def test_nodes_do_not_outlive_a_killed_harness(tmp_path: Path) -> None:
     time.sleep(1)
     running.kill()
     running.wait()
+    wait_for(lambda: [] if node_processes(tmp_path) else [1])
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_paused_nodes_do_not_outlive_their_harness(tmp_path: Path, how: signal.Signals, code: int) -> None:
+    pauses = Schedule((Fault(at_ms=0, kind="pause", selector="all", duration_ms=60_000),))
+    schedule = tmp_path / "schedule.json"
+    schedule.write_bytes(msgspec.json.encode(pauses))
+    running = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from harness.cli import main; main()", "test", "--system", "toy-bag"),
+            *("--workload", "bag", "--on", "local", "--time-limit", "60", "--out", str(tmp_path)),
+            *("--schedule", str(schedule), "--set", "op.timeout.ms=500"),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    wait_for(lambda: [1] if sum(kernel_state(p) == "T" for p in node_processes(tmp_path)) == 3 else [])
+    running.send_signal(how)
+    assert running.wait(timeout=60) == code
     wait_for(lambda: [] if node_processes(tmp_path) else [1])
 
 
