@@ -127,7 +127,7 @@ class Node:
         """An unsynced suffix of the log goes, torn anywhere."""
         self.crash()
         disk = self.env.disk
-        for name in disk.list("t-0/"):
+        for name in disk.list("t-0."):
             if name.endswith(".log"):
                 size = disk.size(name)
                 disk.truncate(name, rng.randint(0, size))
