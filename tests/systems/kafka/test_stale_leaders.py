@@ -53,3 +53,35 @@ async def _read_behind_the_deposition(running: Simulated) -> list[str]:
     depose = asyncio.ensure_future(cut_off())
     found: list[str] = await running.on("k2", read())
     return found
+
+
+def test_a_consumer_that_retention_overtook_goes_on_at_once() -> None:
+    seconds = simulate(
+        _overtaken,
+        **{"log.retention.bytes": 1, "log.segment.bytes": 1024, "log.retention.check.interval.ms": 100},
+    )
+    assert seconds < 5
+
+
+async def _overtaken(running: Simulated) -> float:
+    async def send(count: int) -> None:
+        producer = running.log("k1").producer()
+        await producer.start()
+        for number in range(count):
+            await producer.send("input", b"%d" % number + b"x" * 200, partition=0)
+        await producer.close()
+
+    async def read() -> float:
+        consumer = await running.log("k2").consumer()
+        await consumer.assign([PARTITION])
+        while (await consumer.beginning_offsets([PARTITION]))[PARTITION] < 10:
+            await asyncio.sleep(0.1)
+        began = asyncio.get_running_loop().time()
+        consumer.seek(PARTITION, 2)
+        while not await consumer.poll(timeout_ms=300, max_records=1):
+            pass
+        return asyncio.get_running_loop().time() - began
+
+    await running.on("k1", send(40))
+    seconds: float = await running.on("k2", read())
+    return seconds
