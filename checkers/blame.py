@@ -40,6 +40,9 @@ TRUNCATION = frozenset(
 REPETITION = frozenset(
     {"duplicate", "nonmonotonic-send", "int-nonmonotonic-send", "eos-duplicate", "counter-over", "reordered"}
 )
+DAY_MS = 24 * 3600 * 1000
+MOST_LAG_MS = 120_000
+"""A reader in a run may lag as much as that."""
 UNCOMMITTED = frozenset(
     {
         "aborted-read",
@@ -70,6 +73,7 @@ def blame(anomaly: str, history: History, context: CheckContext) -> Blame:
         anomaly in REPETITION and not _idempotent(config),
         anomaly in REPETITION | TRUNCATION and _acks(config) == "0",
         anomaly in UNCOMMITTED and config.get("isolation.level") == "read_uncommitted",
+        anomaly == "compaction-resurrected-key" and _forgets_deletes(config),
         anomaly in TRANSACTIONAL
         and context.workload in ("eos", "txn")
         and int(config.get("transaction.version", 2)) < 2,
@@ -79,6 +83,11 @@ def blame(anomaly: str, history: History, context: CheckContext) -> Blame:
     if str(config.get("client", "aiokafka")) == "aiokafka-plain" and anomaly in REPETITION:
         return Blame.CLIENT
     return Blame.SERVER
+
+
+def _forgets_deletes(config: Mapping[str, Any]) -> bool:
+    """A tombstone may go once it is as old as this: who lags more never sees it (semantics 2.6)."""
+    return int(config.get("log.cleaner.delete.retention.ms", DAY_MS)) < MOST_LAG_MS
 
 
 def _acks(config: Mapping[str, Any]) -> str:
