@@ -48,6 +48,13 @@ def test_a_spare_joins_and_leaves_again() -> None:
     assert played.cluster.members == ("n1", "n2", "n3")
 
 
+def test_a_promotion_is_asked_of_the_system_alone_and_never_taken_back() -> None:
+    played = scene().play(fault("promote", "n2"))
+    assert played.cluster.calls == ["promote n2"]
+    assert [f for f, t in played.told if t == "ok"] == ["promote"]
+    assert played.ops[1].value["verified"] is True
+
+
 def test_a_member_leaves_and_comes_back_as_a_new_machine() -> None:
     played = scene().play(fault("leave", "n2"))
     assert played.cluster.calls == ["leave n2", "retire n2", "launch n2", "join n2"]

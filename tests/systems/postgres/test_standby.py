@@ -79,6 +79,17 @@ def test_a_failover_loses_nothing_that_waited_for_the_standby(open_folder: Path)
 
 
 @pytest.mark.real
+def test_nobody_is_promoted_while_the_primary_lives(open_folder: Path) -> None:
+    """Two primaries would both take writes."""
+    faults = [{"at_ms": 1_000, "kind": "promote", "selector": "pg2", "duration_ms": 1_000}]
+    words = ("--workload", "append", *STANDBY, *scheduled(open_folder, faults), "--time-limit", "4")
+    _, output, results = run(open_folder, *words)
+    assert found(results) == set(), output
+    assert (results["faults"]["fired"], results["faults"]["bitten"]) == (1, 0)
+    assert results["situations"]["failed-over"] == 0
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("faults", [CUT_FROM_CLIENTS, CUT_FROM_STANDBY], ids=["clients", "standby"])
 def test_a_partition_takes_nothing_from_serializability(
     open_folder: Path, faults: list[dict[str, Any]]
