@@ -5,7 +5,9 @@
 | `backend.py` | what `--on docker` is: requirements, one run from network to cleanup |
 | `cluster.py` | the fault surface |
 | `node.py` | one node: two containers, as in a Kubernetes pod |
-| `sandbox.py` | the program of the first: it holds the node's network and disk, and breaks them |
+| `links.py`, `netem.py` | links between nodes, and between clients and nodes |
+| `asking.py` | what the harness asks of a sandbox |
+| `sandbox.py` | the program of a node's first container: it holds the node's network and disk, and breaks them |
 | `attached.py` | standard streams of a container |
 | `image.py`, `packages.py`, `base.py` | what the containers run |
 | `engine.py` | the way to the Docker engine, and its errors in words |

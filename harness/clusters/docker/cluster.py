@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,9 +12,9 @@ from typing import Any, TypeVar
 from harness import control, faketime
 from harness.cluster import Evidence, How
 from harness.clusters.client_tasks import ClientLoop, TaskHost
-from harness.clusters.docker.client_links import ClientLinks
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.leftovers import remove_run
+from harness.clusters.docker.links import DockerLinks, side_by_side
 from harness.clusters.docker.netem import Quality
 from harness.clusters.docker.node import DISK, MOUNT, PUBLISHED, DockerNode
 from harness.clusters.event_files import EventFiles
@@ -33,9 +32,6 @@ CAPABILITIES = KINDS - {"datagrams"} | {MESSAGE_KINDS}
 POLL_S = 0.05
 LAST_LOG_LINES = 8
 KILLED = 137
-PROBE_S = 0.03
-"""A datagram that has not arrived by then does not pass."""
-ARRIVAL_S = 2.0
 
 
 class DockerCluster:
@@ -72,9 +68,8 @@ class DockerCluster:
         self._told: dict[str, None] = dict.fromkeys(node.name for node in topology.nodes)
         """Nodes whose end is no news: killed, told already, or not started yet."""
         self._tail: asyncio.Task[None] | None = None
-        self._nonces = itertools.count()
         self._random = random.Random(f"{seed}:docker")
-        self._client_links = ClientLinks(seed)
+        self._links = DockerLinks(topology.clients, seed)
         self._armed: dict[tuple[str, str], Callable[[str], None]] = {}
         self._under_way: dict[asyncio.Future[None], None] = {}
 
@@ -109,20 +104,18 @@ class DockerCluster:
         }
         disk_mb = int(self._config["docker.disk.mb"])
         command = ["python3", *self._system.command(), "--environment", f"{MOUNT}/environment.json"]
-        await _all(node.open(disk_mb) for node in self._nodes.values())
-        await _all(node.create(command) for node in self._nodes.values())
-        await _all(self._relay(node) for node in self._nodes.values() if not node.netem)
+        await side_by_side(node.open(disk_mb) for node in self._nodes.values())
+        await side_by_side(node.create(command) for node in self._nodes.values())
+        await self._links.lay(self._nodes)
         loop = asyncio.get_running_loop()
         if isinstance(loop, ClientLoop):
-            loop.route = self._client_links.route
-        for node in self._nodes.values():
-            self._client_links.knows(node.name, node.places)
+            loop.route = self._links.route
         self._event_files = EventFiles(
             {node.name: node.events for node in self._nodes.values()},
             ahead_ns={node.name: node.clock_ahead_ns for node in self._nodes.values()},
         )
         self._tail = asyncio.ensure_future(self._follow_events())
-        await _all(self._start_node(name, founder=True) for name in self.members)
+        await side_by_side(self._start_node(name, founder=True) for name in self.members)
         for name in self.members:
             if not await self._nodes[name].listens(self._ready_s):
                 raise UserError(
@@ -177,10 +170,6 @@ class DockerCluster:
         )
         self._told.pop(name, None)
 
-    async def _relay(self, node: DockerNode) -> None:
-        peers = {p.name: (p.ip, list(p.ports.values())) for p in self._nodes.values() if p is not node}
-        await node.ask("relay", node=node.name, peers=peers)
-
     def _port(self, node: DockerNode, use: str) -> Port:
         return Port(
             listen=(node.ip, node.ports[use]),
@@ -196,7 +185,7 @@ class DockerCluster:
             self._tail.cancel()
         self._told.update(dict.fromkeys(self._nodes))
         try:
-            await _all(node.stop() for node in self._nodes.values())
+            await side_by_side(node.stop() for node in self._nodes.values())
         finally:
             self._collect_events()
             for node in self._nodes.values():
@@ -205,7 +194,7 @@ class DockerCluster:
 
     def remove(self) -> None:
         """Raises `UserError`, once all is removed that can be."""
-        self._client_links.close()
+        self._links.close()
         remove_run(self._client, self.run)
 
     def running(self, node: str) -> bool:
@@ -256,13 +245,13 @@ class DockerCluster:
         return Evidence(False, f"{node} does not listen ({await self._nodes[node].describe()})")
 
     async def pause(self, node: str) -> Evidence:
-        if self._of_client(node):
+        if node in self.topology.clients:
             return Evidence(False, f"{node} is a part of the harness, which cannot be paused")
         state = await self._nodes[node].pause()
         return Evidence(state == "paused", f"{node} is {state}")
 
     async def resume(self, node: str) -> Evidence:
-        if self._of_client(node):
+        if node in self.topology.clients:
             return Evidence(False, f"{node} was not paused")
         state = await self._nodes[node].resume()
         return Evidence(state == "running", f"{node} is {state}")
@@ -298,40 +287,11 @@ class DockerCluster:
             await self.kill(node)
         return await self.wipe(node)
 
-    def _of_client(self, *ends: str) -> bool:
-        return any(end in self.topology.clients for end in ends)
-
     async def cut(self, source: str, target: str, *, how: How) -> Evidence:
-        if self._of_client(source, target):
-            count = self._client_links.cut(source, target, how)
-            return Evidence(True, f"{count} connections of clients concerned")
-        near, far = self._nodes[target], self._nodes[source]
-        await near.ask("cut", source=far.ip, how=how)
-        nonce = await self._send_probe(far, near)
-        await asyncio.sleep(PROBE_S)
-        passed = await near.ask("seen", nonce=nonce)
-        return Evidence(
-            not passed, f"packets from {source} to {target} " + ("pass" if passed else "are lost")
-        )
+        return await self._links.cut(source, target, how)
 
     async def heal(self, source: str, target: str) -> Evidence:
-        if self._of_client(source, target):
-            self._client_links.heal(source, target)
-            return Evidence(True)
-        near, far = self._nodes[target], self._nodes[source]
-        await near.ask("heal", source=far.ip)
-        deadline = time.monotonic() + ARRIVAL_S
-        while time.monotonic() < deadline:
-            nonce = await self._send_probe(far, near)
-            await asyncio.sleep(PROBE_S / 10)
-            if await near.ask("seen", nonce=nonce):
-                return Evidence(True, f"packets from {source} to {target} pass")
-        return Evidence(False, f"packets from {source} to {target} are still lost")
-
-    async def _send_probe(self, source: DockerNode, target: DockerNode) -> str:
-        nonce = f"{source.name}-{next(self._nonces)}"
-        await source.ask("probe", target=target.ip, nonce=nonce)
-        return nonce
+        return await self._links.heal(source, target)
 
     async def degrade(
         self,
@@ -346,18 +306,8 @@ class DockerCluster:
         duplicate: float = 0.0,
         reorder: float = 0.0,
     ) -> Evidence:
-        """Told to both: a connection is in the proxies of whoever dialled it, where proxies have to stand in."""
-        quality = Quality(latency_ms, jitter_ms, loss, bandwidth_kbps)
-        if self._of_client(source, target):
-            self._client_links.degrade(source, target, **quality._asdict())
-            return Evidence(True, "by proxies, as all links of clients")
-        near = await self._nodes[source].ask(
-            "degrade", source=source, target=target, address=self._nodes[target].ip, quality=quality
-        )
-        far = await self._nodes[target].ask(
-            "degrade", source=source, target=target, address=None, quality=quality
-        )
-        return Evidence(True, f"by {near}" if near == far else f"by {near} and {far}")
+        """Of streams: faults of datagrams are not offered."""
+        return await self._links.degrade(source, target, Quality(latency_ms, jitter_ms, loss, bandwidth_kbps))
 
     async def power_fail(self, node: str, *, torn: bool = False) -> Evidence:
         killed = await self.kill(node) if self.running(node) else Evidence(True, f"{node} was down")
@@ -380,7 +330,7 @@ class DockerCluster:
         return Evidence(True)
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
-        if self._of_client(node):
+        if node in self.topology.clients:
             return Evidence(
                 offset_ms == 0 and rate == 1, f"{node} has the clock of the harness, which stays right"
             )
@@ -417,11 +367,3 @@ class DockerCluster:
         node = self._nodes[event.node]
         if event.node not in self._told and node.running:
             self._soon(node.go_on())
-
-
-async def _all(work: Any) -> None:
-    """Side by side; the first error, once all have come to an end."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import msgspec
 
 from harness import control
 from harness.cluster import Evidence
+from harness.clusters.docker.asking import Requests, SandboxError, requests_to
 from harness.clusters.docker.attached import Attached, attach
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.sandbox import NODE_GROUP
@@ -38,10 +38,6 @@ CPU_PERIOD_US = 100_000
 NO_QUOTA = -1
 LEAST_MEMORY = 6 << 20
 """The engine takes no lower limit."""
-
-
-class SandboxError(Exception):
-    """The sandbox could not carry out a request, or is gone."""
 
 
 class DockerNode:
@@ -81,12 +77,8 @@ class DockerNode:
         self._user = NOBODY if unprivileged else os.getuid()
         self._sandbox: Any = None
         self._container: Any = None
-        self._requests: Attached | None = None
+        self._requests: Requests | None = None
         self._streams: Attached | None = None
-        self._numbers = itertools.count()
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._unread = b""
-        self._complaints = b""
         self._states: dict[str, control.Request] = {}
         """What every process of the node is told."""
 
@@ -122,7 +114,7 @@ class DockerNode:
         if self._user == NOBODY:
             self.place.chmod(0o777)
         self._sandbox = await asyncio.to_thread(self._create_sandbox, disk_mb)
-        self._requests = await attach(self._sandbox, self._heard)
+        self._requests = await requests_to(self._sandbox, self.name)
         with explained(f"start the sandbox of node {self.name}"):
             await asyncio.to_thread(self._sandbox.start)
             await asyncio.to_thread(self._sandbox.reload)
@@ -229,8 +221,14 @@ class DockerNode:
         return False
 
     async def kill(self) -> int:
-        """SIGKILL, also of a paused one; the exit code."""
-        await asyncio.to_thread(self._container.kill)
+        """SIGKILL, also of a paused one; the exit code, of one that had ended before its own."""
+        import docker
+
+        try:
+            await asyncio.to_thread(self._container.kill)
+        except docker.errors.APIError:
+            if self.running:
+                raise
         told = await asyncio.to_thread(self._container.wait, timeout=ANSWER_S)
         await self._over()
         self.paused = False
@@ -318,38 +316,9 @@ class DockerNode:
         return "\n".join(f"    {line}" for line in lines) or "    (empty)"
 
     async def ask(self, verb: str, **parameters: Any) -> Any:
-        """Raises `SandboxError`."""
+        """Of its sandbox. Raises `SandboxError`."""
         assert self._requests is not None
-        number = next(self._numbers)
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        try:
-            await self._requests.send(msgspec.json.encode({"id": number, "verb": verb, **parameters}) + b"\n")
-            await asyncio.wait(
-                [answer, self._requests.ended], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not answer.done():
-                last = self._complaints.decode(errors="replace").strip().splitlines()[-1:]
-                raise SandboxError(f"no answer to {verb}" + "".join(f": {line}" for line in last))
-            return answer.result()
-        except ConnectionError as error:
-            raise SandboxError(f"{verb}: the sandbox of {self.name} is gone: {error}") from None
-        finally:
-            del self._answers[number]
-
-    def _heard(self, stream: int, data: bytes) -> None:
-        if stream != 1:
-            self._complaints = (self._complaints + data)[-4096:]
-            return
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        for line in lines:
-            told = msgspec.json.decode(line)
-            answer = self._answers.get(told["id"])
-            if answer is None or answer.done():
-                continue
-            if "error" in told:
-                answer.set_exception(SandboxError(f"{self.name}: {told['error']}"))
-            else:
-                answer.set_result(told["result"])
+        return await self._requests.ask(verb, **parameters)
 
     def _logged(self, stream: int, data: bytes) -> None:
         # A full disk of this machine ends the run at its history, which says so.
