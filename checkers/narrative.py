@@ -281,6 +281,12 @@ VOCABULARY: Mapping[str, _Words] = {
     "group-member-expired": lambda n, f: (
         f"{n} (coordinator) gives a member of group {f['group']} up: no heartbeat"
     ),
+    "group-member-replaced": lambda n, f: (
+        f"{n} (coordinator) lets a member of group {f['group']} take up the place of {f['instance']}"
+    ),
+    "group-offsets-expired": lambda n, f: (
+        f"{n} (coordinator) forgets offsets of group {f['group']}: {', '.join(f['partitions'])}"
+    ),
     "internal-error": lambda n, f: f"{n} had an error of its own: {f['detail']}",
 }
 

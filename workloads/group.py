@@ -109,13 +109,13 @@ class Group:
     def generator(self, test: Test) -> Generator:
         feeders = _feeders(test)
         self._sends = Rate(Sends([str(p) for p in _events(test.config)]), test.rate * SEND_SHARE)
-        turns = Rate(Turns(self.hazards(test.config)), test.rate * (1 - SEND_SHARE))
+        turns = Rate(Turns(self.hazards(test)), test.rate * (1 - SEND_SHARE))
         slots: dict[int, Generator] = dict.fromkeys(feeders, self._sends)
         slots.update(dict.fromkeys(range(feeders.stop, test.concurrency), turns))
         return BySlot(slots)
 
-    def hazards(self, config: Mapping[str, Any]) -> Hazards:
-        return Hazards.of(config)
+    def hazards(self, test: Test) -> Hazards:
+        return Hazards.of(test.config, test.time_limit_ms)
 
     def final_generator(self, test: Test) -> Generator:
         limit_ms = float(test.config.get("final.timeout.ms", 120_000))

@@ -71,6 +71,14 @@ SETTINGS: tuple[Setting, ...] = (
         minimum=0,
         maximum=600_000,
     ),
+    Setting(
+        name="group.break.ms",
+        default=0,
+        doc="In the middle of the run everybody leaves, for so long: the group has no members, and records pile up",
+        scope="workload",
+        minimum=0,
+        maximum=3_600_000,
+    ),
     _probability("group.crash.probability", 0.02, "Share of turns in which a member dies without a word"),
     _probability("group.leave.probability", 0.01, "Share of turns after which a member says goodbye"),
     _probability(

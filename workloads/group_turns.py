@@ -17,6 +17,8 @@ RETRY_MS = 200.0
 MOST_STALL = 1.5
 """Of max.poll.interval.ms, or of `LONG_MS` where that is shorter: most stalls leave the member in its group."""
 LONG_MS = 8_000.0
+BREAK_FROM = 0.4
+"""Of the time limit: when everybody leaves, if they do."""
 
 
 class Hazards(msgspec.Struct, frozen=True):
@@ -27,14 +29,18 @@ class Hazards(msgspec.Struct, frozen=True):
     leave: float
     away_ms: float
     poll_interval_ms: float
+    break_from_ms: float = 0.0
+    break_ms: float = 0.0
 
     @staticmethod
-    def of(config: Mapping[str, Any]) -> Hazards:
+    def of(config: Mapping[str, Any], time_limit_ms: float) -> Hazards:
         return Hazards(
             crash=float(config["group.crash.probability"]),
             stall=float(config["group.stall.probability"]),
             leave=float(config["group.leave.probability"]),
             away_ms=float(config["group.away.max.ms"]),
+            break_from_ms=time_limit_ms * BREAK_FROM,
+            break_ms=float(config["group.break.ms"]),
             poll_interval_ms=min(LONG_MS, float(config.get("max.poll.interval.ms", 30_000))),
         )
 
@@ -45,11 +51,16 @@ class Turns:
     def __init__(self, hazards: Hazards) -> None:
         self._hazards = hazards
         self._back_ms: dict[int, float] = {}
+        self._on_break: set[int] = set()
 
     def next(self, context: Context) -> Invocation | Wait | None:
         back_ms = self._back_ms.get(context.slot, 0.0)
         if context.now_ms < back_ms:
             return Wait(back_ms - context.now_ms)
+        since_ms = context.now_ms - self._hazards.break_from_ms
+        if 0 <= since_ms < self._hazards.break_ms and context.slot not in self._on_break:
+            self._on_break.add(context.slot)
+            return turn({"plan": "leave"})
         return turn(self._plan(context))
 
     def _plan(self, context: Context) -> dict[str, Any]:
@@ -66,7 +77,10 @@ class Turns:
     def completed(self, context: Context, invocation: Invocation, completion: Completion) -> None:
         if completion.type == "info" or completion.retire:
             away_ms = context.random.uniform(0.0, self._hazards.away_ms)
-            self._back_ms[context.slot] = context.now_ms + away_ms
+            back_ms = context.now_ms + away_ms
+            if context.slot in self._on_break:
+                back_ms = max(back_ms, self._hazards.break_from_ms + self._hazards.break_ms)
+            self._back_ms[context.slot] = back_ms
 
 
 class DrainGroup:

@@ -295,6 +295,20 @@ BROKER: tuple[Setting, ...] = (
         doc="How long a coordinator waits for its own write to be replicated.",
     ),
     Setting(
+        name="offsets.retention.minutes",
+        default=10_080.0,
+        minimum=0.001,
+        scope="broker",
+        doc="How long a group without members keeps its committed offsets; fractions of a minute are fine.",
+    ),
+    Setting(
+        name="offsets.retention.check.interval.ms",
+        default=600_000,
+        minimum=1,
+        scope="broker",
+        doc="How often a coordinator looks for offsets that have expired.",
+    ),
+    Setting(
         name="group.initial.rebalance.delay.ms",
         default=500,
         minimum=0,

@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from harness.catalogue import Entry
-from systems.broker.catalogue import applications, controller, logs, producer, replication, transactions
+from systems.broker.catalogue import (
+    applications,
+    controller,
+    groups,
+    logs,
+    producer,
+    replication,
+    transactions,
+)
 from systems.broker.catalogue.directed import SCHEDULES
 
 _ENTRIES: tuple[Entry, ...] = (
@@ -13,6 +21,7 @@ _ENTRIES: tuple[Entry, ...] = (
     *controller.ENTRIES,
     *producer.ENTRIES,
     *transactions.ENTRIES,
+    *groups.ENTRIES,
     *applications.ENTRIES,
     *logs.ENTRIES,
 )

@@ -188,16 +188,6 @@ ENTRIES: tuple[Entry, ...] = (
         remedy="seek to the committed offsets after an abort",
     ),
     Entry(
-        name="generation-not-fenced",
-        mechanism="offset commits of an older generation are accepted",
-        source="KAFKA-2555; KIP-1251",
-        expect=("eos-duplicate", "eos-loss", "offset-regression"),
-        workload="eos",
-        nemesis="pause",
-        settings=BY_THE_GROUP,
-        remedy="ILLEGAL_GENERATION",
-    ),
-    Entry(
         name="coordinator-serves-without-lease",
         priority=2,
         mechanism="a deposed coordinator that slept answers from memory until it hears of its deposition",

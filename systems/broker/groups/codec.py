@@ -21,6 +21,7 @@ class OffsetValue(msgspec.Struct, frozen=True):
     offset: int
     leader_epoch: int = -1
     metadata: str = ""
+    committed_ms: int = 0
 
 
 class MemberValue(msgspec.Struct, frozen=True):
@@ -31,6 +32,7 @@ class MemberValue(msgspec.Struct, frozen=True):
     rebalance_timeout_ms: int
     protocols: list[tuple[str, bytes]]
     assignment: bytes
+    instance: str | None = None
 
 
 class GroupValue(msgspec.Struct, frozen=True):
@@ -41,6 +43,7 @@ class GroupValue(msgspec.Struct, frozen=True):
     protocol: str | None
     leader: str | None
     members: list[MemberValue]
+    emptied_ms: int = 0
 
 
 _key = msgspec.json.Decoder(OffsetKey | GroupKey)
@@ -66,9 +69,11 @@ def encode_group(group: Group, assignments: dict[str, bytes]) -> tuple[bytes, by
                 rebalance_timeout_ms=m.rebalance_timeout_ms,
                 protocols=list(m.protocols),
                 assignment=assignments.get(m.id, b""),
+                instance=m.instance,
             )
             for m in group.members.values()
         ],
+        emptied_ms=group.emptied_ms,
     )
     return encode(GroupKey(group.id)), encode(value)
 
@@ -81,6 +86,7 @@ def decode_group(group_id: str, value: bytes) -> Group:
     group.protocol_type = stored.protocol_type
     group.protocol = stored.protocol
     group.leader = stored.leader
+    group.emptied_ms = stored.emptied_ms
     for m in stored.members:
         member = Member(
             m.id,
@@ -89,6 +95,7 @@ def decode_group(group_id: str, value: bytes) -> Group:
             session_timeout_ms=m.session_timeout_ms,
             rebalance_timeout_ms=m.rebalance_timeout_ms,
             protocols=m.protocols,
+            instance=m.instance,
         )
         member.assignment = m.assignment
         group.members[m.id] = member

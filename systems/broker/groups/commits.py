@@ -87,11 +87,17 @@ class OffsetCommits:
         generation = request.generation_id_or_member_epoch
         if "generation-not-fenced" not in self._broker.env.bugs:
             with self._reporting(request, generation):
-                check_commit(shard.state.groups.get(request.group_id), request.member_id, generation)
+                check_commit(
+                    shard.state.groups.get(request.group_id),
+                    request.member_id,
+                    generation,
+                    getattr(request, "group_instance_id", None),
+                )
         partitions, records = self._records(request)
         if not records:
             return
-        appended = await self._log.append(shard, records)
+        with shard.state.offsets.writing(request.group_id, [partition for partition, _ in partitions]):
+            appended = await self._log.append(shard, records)
         for position, (partition, entry) in enumerate(partitions, appended.base_offset):
             shard.state.offsets.commit(request.group_id, partition, entry._replace(position=position))
         self._broker.env.step("group.offsets.committed")
@@ -106,9 +112,10 @@ class OffsetCommits:
         partitions, records = self._records(request)
         if not records:
             return
-        appended = await self._log.append(
-            shard, records, producer=Producer(request.producer_id, request.producer_epoch)
-        )
+        with shard.state.offsets.writing(request.group_id, [partition for partition, _ in partitions]):
+            appended = await self._log.append(
+                shard, records, producer=Producer(request.producer_id, request.producer_epoch)
+            )
         for position, (partition, entry) in enumerate(partitions, appended.base_offset):
             shard.state.offsets.hold(
                 request.producer_id, request.group_id, partition, entry._replace(position=position)
@@ -121,7 +128,10 @@ class OffsetCommits:
         generation = getattr(request, "generation_id", -1)
         with self._reporting(request, generation):
             check_transactional_commit(
-                shard.state.groups.get(request.group_id), getattr(request, "member_id", ""), generation
+                shard.state.groups.get(request.group_id),
+                getattr(request, "member_id", ""),
+                generation,
+                getattr(request, "group_instance_id", None),
             )
 
     async def _check_transaction(self, context: RequestContext, shard: GroupShard, request: Any) -> None:
@@ -149,7 +159,8 @@ class OffsetCommits:
 
     def _fetch(self, group_id: str, topics: Sequence[Any] | None, require_stable: bool) -> dict[str, Any]:
         try:
-            offsets = self._log.shard_of(group_id).state.offsets
+            early = "coordinator-serves-while-loading" in self._broker.env.bugs
+            offsets = self._log.shard_of(group_id, while_loading=early).state.offsets
         except KafkaError as error:
             return {"group_id": group_id, "topics": [], "error_code": error.code}
         committed = offsets.committed.get(group_id, {})
@@ -177,15 +188,16 @@ class OffsetCommits:
         are left out (and told apart in the answer)."""
         entries: list[tuple[TopicPartition, Committed]] = []
         records: list[Record] = []
+        now_ms = self._broker.env.wall_clock.time_ns() // 1_000_000
         for topic in request.topics:
             for partition in topic.partitions:
                 if self._refusal(topic.name, partition) is not ErrorCode.none:
                     continue
                 epoch = getattr(partition, "committed_leader_epoch", -1)
                 metadata = partition.committed_metadata or ""
-                entry = Committed(partition.committed_offset, epoch, metadata, -1)
+                entry = Committed(partition.committed_offset, epoch, metadata, -1, now_ms)
                 key = codec.OffsetKey(request.group_id, topic.name, partition.partition_index)
-                value = codec.OffsetValue(partition.committed_offset, epoch, metadata)
+                value = codec.OffsetValue(partition.committed_offset, epoch, metadata, now_ms)
                 entries.append(((topic.name, partition.partition_index), entry))
                 records.append((codec.encode(key), codec.encode(value)))
         return entries, records

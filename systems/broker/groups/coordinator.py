@@ -12,6 +12,7 @@ from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.coordinator_log import OFFSETS, CoordinatorLog, Entry, Marker
 from systems.broker.groups import codec
 from systems.broker.groups.commits import OffsetCommits
+from systems.broker.groups.deletion import Deletion
 from systems.broker.groups.membership import Join, MemberIdRequired, Membership
 from systems.broker.groups.shard import Groups, GroupShard, replay
 from systems.broker.groups.state import Group, State
@@ -39,8 +40,9 @@ class GroupCoordinator:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._log = CoordinatorLog(broker, OFFSETS, kind="groups", machine=self)
-        self._membership = Membership(broker.env)
+        self._membership = Membership(broker.env, self._emptied)
         self._commits = OffsetCommits(broker, self._log)
+        self._deletion = Deletion(broker, self._log)
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
         return {
@@ -51,12 +53,15 @@ class GroupCoordinator:
             DESCRIBE_GROUPS: (range(0, 6), self.on_describe_groups),
             LIST_GROUPS: (range(0, 6), self.on_list_groups),
             **self._commits.handlers(),
+            **self._deletion.handlers(),
         }
 
     async def start(self) -> None:
         self._log.start()
+        self._deletion.start()
 
     async def stop(self) -> None:
+        self._deletion.stop()
         self._log.stop()
 
     # The log's state machine.
@@ -123,6 +128,7 @@ class GroupCoordinator:
                 request.generation_id,
                 {a.member_id: a.assignment for a in request.assignments},
                 lambda group, assignments: self._persist(shard, group, assignments),
+                getattr(request, "group_instance_id", None),
             )
             self._log.check_leads(shard)
         except KafkaError as error:
@@ -143,7 +149,12 @@ class GroupCoordinator:
     async def on_heartbeat(self, context: RequestContext, request: Any) -> Any:
         try:
             _, group = self._existing(request.group_id)
-            self._membership.heartbeat(group, request.member_id, request.generation_id)
+            self._membership.heartbeat(
+                group,
+                request.member_id,
+                request.generation_id,
+                getattr(request, "group_instance_id", None),
+            )
         except KafkaError as error:
             # A loading group says nothing yet of its members: they just go on.
             loading = error.code is ErrorCode.coordinator_load_in_progress
@@ -151,17 +162,21 @@ class GroupCoordinator:
         return messages.response(context, error_code=ErrorCode.none)
 
     async def on_leave_group(self, context: RequestContext, request: Any) -> Any:
-        leaving = [m.member_id for m in request.members] if context.version >= 3 else [request.member_id]
+        leaving = (
+            [(m.member_id, m.group_instance_id) for m in request.members]
+            if context.version >= 3
+            else [(request.member_id, None)]
+        )
         try:
             shard = self._log.shard_of(request.group_id)
         except KafkaError as error:
             return messages.response(context, error_code=error.code, members=[])
         group = shard.state.groups.get(request.group_id)
-        codes = {member_id: self._leave(group, member_id) for member_id in leaving}
+        codes = {who: self._leave(group, *who) for who in leaving}
         whole = ErrorCode.none if context.version >= 3 else codes[leaving[0]]
         members = [
-            {"member_id": member_id, "group_instance_id": None, "error_code": code}
-            for member_id, code in codes.items()
+            {"member_id": member_id, "group_instance_id": instance, "error_code": code}
+            for (member_id, instance), code in codes.items()
         ]
         return messages.response(context, error_code=whole, members=members)
 
@@ -179,6 +194,7 @@ class GroupCoordinator:
             for shard in self._log.shards()
             for group in shard.state.groups.values()
             if not getattr(request, "states_filter", ()) or str(group.state) in request.states_filter
+            if not getattr(request, "types_filter", ()) or "classic" in request.types_filter
         ]
         code = ErrorCode.none if self._broker.leased else ErrorCode.coordinator_not_available
         return messages.response(context, error_code=code, groups=groups)
@@ -203,16 +219,21 @@ class GroupCoordinator:
             protocol_type=request.protocol_type,
             protocols=tuple((p.name, p.metadata) for p in request.protocols),
             must_know_id=context.version >= _MEMBER_ID_REQUIRED_SINCE,
+            instance=getattr(request, "group_instance_id", None),
         )
-        answer = await self._membership.join(shard.state.group(request.group_id), join)
+        answer = await self._membership.join(
+            shard.state.group(request.group_id),
+            join,
+            lambda group, assignments: self._persist(shard, group, assignments),
+        )
         self._log.check_leads(shard)
         return answer
 
-    def _leave(self, group: Group | None, member_id: str) -> ErrorCode:
+    def _leave(self, group: Group | None, member_id: str, instance: str | None) -> ErrorCode:
         if group is None:
             return ErrorCode.unknown_member_id
         try:
-            self._membership.leave(group, member_id)
+            self._membership.leave(group, member_id, instance)
         except KafkaError as error:
             return error.code
         return ErrorCode.none
@@ -225,8 +246,18 @@ class GroupCoordinator:
         return shard, group
 
     async def _persist(self, shard: GroupShard, group: Group, assignments: dict[str, bytes]) -> None:
-        await self._log.append(shard, [codec.encode_group(group, assignments)])
+        await self._write(shard, codec.encode_group(group, assignments))
+
+    async def _write(self, shard: GroupShard, record: tuple[bytes, bytes]) -> None:
+        await self._log.append(shard, [record])
         self._broker.env.step("group.generation.written")
+
+    def _emptied(self, group: Group) -> None:
+        """So that the next coordinator knows since when (KIP-211); where that fails it counts from a later moment."""
+        record = codec.encode_group(group, {})
+        for shard in self._log.shards():
+            if shard.state.groups.get(group.id) is group:
+                self._log.spawn(shard, self._write(shard, record))
 
     def _describe(self, group_id: str) -> dict[str, Any]:
         try:
@@ -245,6 +276,7 @@ class GroupCoordinator:
             "members": [
                 {
                     "member_id": m.id,
+                    "group_instance_id": m.instance,
                     "client_id": m.client_id,
                     "client_host": m.client_host,
                     "member_metadata": m.metadata(protocol),

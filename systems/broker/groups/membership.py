@@ -14,7 +14,7 @@ from kio.schema.errors import ErrorCode
 
 from harness.node import NodeEnvironment
 from systems.broker.context import KafkaError
-from systems.broker.groups.state import Group, Member, State, check_member
+from systems.broker.groups.state import Group, Member, State, check_instance, check_member
 
 _INITIAL_DELAY_KEY = "group.initial.rebalance.delay.ms"
 _INITIAL_DELAY_MS = 100
@@ -32,25 +32,37 @@ class Join(NamedTuple):
     protocols: tuple[tuple[str, bytes], ...]
     must_know_id: bool
     """Since version 4 a newcomer first gets an id and joins with it, so that a lost answer leaves no ghost."""
+    instance: str | None = None
+    """A static member's name (KIP-345)."""
 
 
 Persist = Callable[[Group, dict[str, bytes]], Awaitable[None]]
 
 
 class Membership:
-    def __init__(self, env: NodeEnvironment) -> None:
+    def __init__(self, env: NodeEnvironment, on_empty: Callable[[Group], None]) -> None:
+        """`on_empty` is told of a group whose last member is gone."""
         self._env = env
+        self._on_empty = on_empty
+        self._hurries = "assign-before-revoke-ack" in env.bugs
         self._initial_delay_s = int(env.config.get(_INITIAL_DELAY_KEY, _INITIAL_DELAY_MS)) / 1000
 
     # Requests.
 
-    async def join(self, group: Group, request: Join) -> dict[str, Any]:
+    async def join(self, group: Group, request: Join, persist: Persist) -> dict[str, Any]:
         """Parks until the join barrier falls; the fields of the answer."""
         member = group.members.get(request.member_id)
+        if request.member_id and request.instance is not None:
+            check_instance(group, request.member_id, request.instance)
         if request.member_id and member is None and request.member_id not in group.promised:
             raise KafkaError(ErrorCode.unknown_member_id)
         group.check_protocols(request.protocol_type, request.protocols)
-        if not request.member_id and request.must_know_id:
+        holder = None if request.instance is None else group.static(request.instance)
+        if holder is not None and not request.member_id:
+            member = self._replace(group, holder, request)
+            if group.state is State.STABLE and holder.protocols == request.protocols:
+                return await self._take_up(group, holder, member, persist)
+        elif not request.member_id and request.must_know_id and request.instance is None:
             raise MemberIdRequired(self._promise(group, request))
         if member is None:
             member = self._admit(group, request)
@@ -75,9 +87,10 @@ class Membership:
         generation: int,
         assignments: Mapping[str, bytes],
         persist: Persist,
+        instance: str | None = None,
     ) -> bytes:
         """The member's assignment: parks until the leader has brought it and it is durable."""
-        member = check_member(group, member_id, generation)
+        member = check_member(group, member_id, generation, instance)
         if group.state is State.PREPARING:
             raise KafkaError(ErrorCode.rebalance_in_progress)
         if group.state is State.STABLE:
@@ -90,13 +103,19 @@ class Membership:
             await self._assign(group, dict(assignments), persist)
         return await parked
 
-    def heartbeat(self, group: Group, member_id: str, generation: int) -> None:
-        member = check_member(group, member_id, generation)
+    def heartbeat(self, group: Group, member_id: str, generation: int, instance: str | None = None) -> None:
+        member = check_member(group, member_id, generation, instance)
         self._touch(group, member)
-        if group.state is State.PREPARING:
+        if group.state is State.PREPARING or member.behind:
             raise KafkaError(ErrorCode.rebalance_in_progress)
 
-    def leave(self, group: Group, member_id: str) -> None:
+    def leave(self, group: Group, member_id: str, instance: str | None = None) -> None:
+        """A static member can be sent away by its name alone."""
+        if instance is not None:
+            holder = group.static(instance)
+            if holder is not None and not member_id:
+                member_id = holder.id
+            check_instance(group, member_id, instance)
         promised = group.promised.pop(member_id, None)
         if promised is not None:
             promised.cancel()
@@ -151,15 +170,54 @@ class Membership:
             session_timeout_ms=request.session_timeout_ms,
             rebalance_timeout_ms=request.rebalance_timeout_ms,
             protocols=request.protocols,
+            instance=request.instance,
         )
         group.members[member.id] = member
         self._touch(group, member)
         return member
 
+    # Static members (KIP-345).
+
+    def _replace(self, group: Group, former: Member, request: Join) -> Member:
+        """Somebody of the same name takes the place: the former is fenced, what it had is its successor's."""
+        leads = group.leader == former.id
+        order = list(group.members)
+        self._forget(group, former, ErrorCode.fenced_instance_id)
+        member = self._admit(group, request)
+        member.assignment = former.assignment
+        group.members = {m.id: m for m in (member if i == former.id else group.members[i] for i in order)}
+        if leads:
+            group.leader = member.id
+        self._env.emit(
+            "group-member-replaced",
+            group=group.id,
+            member=member.id,
+            replaced=former.id,
+            instance=request.instance,
+        )
+        return member
+
+    async def _take_up(
+        self, group: Group, former: Member, member: Member, persist: Persist
+    ) -> dict[str, Any]:
+        """In a stable group nobody else need know. The answer names the former as the leader where that was it: so its
+        successor, which must not assign anything, takes itself for a follower and asks for its assignment."""
+        generation = group.generation
+        await persist(group, {m.id: m.assignment for m in group.members.values()})
+        if group.state is not State.STABLE or group.generation != generation:
+            raise KafkaError(ErrorCode.rebalance_in_progress)
+        answer = joined(group, member)
+        if group.leader == member.id:
+            answer |= {"leader": former.id, "members": []}
+        return answer
+
     def _rejoins(self, group: Group, member: Member, request: Join) -> bool:
         """Does this request of a known member ask for a new generation, or only for a lost answer?"""
+        behind, member.behind = member.behind, False
         if group.state is State.PREPARING or member.protocols != request.protocols:
             return True
+        if behind:
+            return False
         return group.state is State.STABLE and member.id == group.leader
 
     def _prepare(self, group: Group) -> None:
@@ -175,7 +233,9 @@ class Membership:
         group.rebalance = loop.call_later(delay_s, self._barrier_falls, group)
 
     def _complete_if_all_joined(self, group: Group) -> None:
-        if group.state is State.PREPARING and not group.waits_for_more and group.everybody_joined:
+        if group.state is not State.PREPARING or group.waits_for_more:
+            return
+        if group.everybody_joined or (self._hurries and group.anybody_joined):
             self._barrier_falls(group)
 
     def _barrier_falls(self, group: Group) -> None:
@@ -185,9 +245,16 @@ class Membership:
             group.rebalance = None
         group.waits_for_more = False
         for member in list(group.members.values()):
-            if member.joining is None:
+            if member.joining is None and self._hurries and group.anybody_joined:
+                member.behind = True
+                if group.leader == member.id:
+                    group.leader = next(m.id for m in group.members.values() if m.joining is not None)
+            elif member.joining is None:
                 self._forget(group, member)
         group.next_generation()
+        if not group.members:
+            group.emptied_ms = self._env.wall_clock.time_ns() // 1_000_000
+            self._on_empty(group)
         self._env.emit(
             "group-generation", group=group.id, generation=group.generation, members=list(group.members)
         )
@@ -247,13 +314,13 @@ class Membership:
             self._prepare(group)
         self._complete_if_all_joined(group)
 
-    def _forget(self, group: Group, member: Member) -> None:
+    def _forget(self, group: Group, member: Member, why: ErrorCode = ErrorCode.unknown_member_id) -> None:
         del group.members[member.id]
         if member.session is not None:
             member.session.cancel()
             member.session = None
         for parked in (member.joining, member.syncing):
-            _fail(parked, KafkaError(ErrorCode.unknown_member_id))
+            _fail(parked, KafkaError(why))
 
 
 class MemberIdRequired(KafkaError):
@@ -275,7 +342,10 @@ def joined(group: Group, member: Member) -> dict[str, Any]:
         "protocol_name": protocol,
         "leader": group.leader or "",
         "member_id": member.id,
-        "members": [{"member_id": m.id, "metadata": m.metadata(protocol)} for m in members],
+        "members": [
+            {"member_id": m.id, "group_instance_id": m.instance, "metadata": m.metadata(protocol)}
+            for m in members
+        ],
     }
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 TopicPartition = tuple[str, int]
 
 
 class Committed(NamedTuple):
-    """`position` is its record's place in the offsets log."""
+    """`position` is its record's place in the offsets log; `committed_ms` its coordinator's clock."""
 
     offset: int
     leader_epoch: int
     metadata: str
     position: int
+    committed_ms: int = 0
 
 
 class Held(NamedTuple):
@@ -36,14 +40,40 @@ class Offsets:
         self._pending: dict[int, list[Held]] = {}
         self._ended: dict[int, tuple[int, bool]] = {}
         """Each producer's newest marker: (position, commit)."""
+        self._writing: Counter[tuple[str, TopicPartition]] = Counter()
 
     def commit(self, group: str, partition: TopicPartition, entry: Committed) -> None:
         known = self.committed.setdefault(group, {})
         if partition not in known or known[partition].position < entry.position:
             known[partition] = entry
 
-    def forget(self, group: str, partition: TopicPartition) -> None:
-        self.committed.get(group, {}).pop(partition, None)
+    def forget(self, group: str, partition: TopicPartition, position: int) -> None:
+        """By a tombstone at that position."""
+        known = self.committed.get(group, {})
+        if partition in known and known[partition].position < position:
+            del known[partition]
+        if not known:
+            self.committed.pop(group, None)
+
+    def knows(self, group: str) -> bool:
+        """Has it committed anything, or may it have?"""
+        held = (held.group for pending in self._pending.values() for held in pending)
+        being_written = (of for of, _ in self._writing)
+        return bool(self.committed.get(group)) or group in held or group in being_written
+
+    def in_use(self, group: str, partition: TopicPartition) -> bool:
+        return (group, partition) in self._writing or self.unstable(group, partition)
+
+    @contextmanager
+    def writing(self, group: str, partitions: Iterable[TopicPartition]) -> Iterator[None]:
+        """While commits of them are appended: what is known of them is not the newest any more."""
+        places = [(group, partition) for partition in partitions]
+        self._writing.update(places)
+        try:
+            yield
+        finally:
+            self._writing.subtract(places)
+            self._writing = +self._writing
 
     def hold(self, producer_id: int, group: str, partition: TopicPartition, entry: Committed) -> None:
         """A transactional commit: invisible until its marker (which may have been acknowledged first)."""

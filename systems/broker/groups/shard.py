@@ -29,13 +29,17 @@ def replay(state: Groups, entry: Entry | Marker) -> None:
     if isinstance(key, codec.GroupKey):
         if entry.value is not None:
             state.groups[key.group] = codec.decode_group(key.group, entry.value)
+        else:
+            state.groups.pop(key.group, None)
         return
     partition = (key.topic, key.partition)
     if entry.value is None:
-        state.offsets.forget(key.group, partition)
+        state.offsets.forget(key.group, partition, entry.offset)
         return
     stored = codec.decode_offset(entry.value)
-    committed = Committed(stored.offset, stored.leader_epoch, stored.metadata, entry.offset)
+    committed = Committed(
+        stored.offset, stored.leader_epoch, stored.metadata, entry.offset, stored.committed_ms
+    )
     if entry.producer_id < 0:
         state.offsets.commit(key.group, partition, committed)
     else:

@@ -50,8 +50,11 @@ class Member:
         session_timeout_ms: int,
         rebalance_timeout_ms: int,
         protocols: Sequence[tuple[str, bytes]],
+        instance: str | None = None,
     ) -> None:
         self.id = member_id
+        self.instance = instance
+        """Of a static member (KIP-345): its name, which outlives its ids."""
         self.client_id = client_id
         self.client_host = client_host
         self.session_timeout_ms = session_timeout_ms
@@ -62,6 +65,8 @@ class Member:
         self.syncing: asyncio.Future[bytes] | None = None
         self.session: asyncio.TimerHandle | None = None
         self.silent_after = 0.0
+        self.behind = False
+        """Of a generation before the group's, and taken for a member all the same: only by mistake."""
 
     def metadata(self, protocol: str) -> bytes:
         return dict(self.protocols).get(protocol, b"")
@@ -82,6 +87,12 @@ class Group:
         """Member ids that were handed out and have not joined yet."""
         self.rebalance: asyncio.TimerHandle | None = None
         self.waits_for_more = False
+        self.emptied_ms = 0
+        """When its last member left, by its coordinator's clock."""
+
+    def static(self, instance: str) -> Member | None:
+        """The static member of that name."""
+        return next((m for m in self.members.values() if m.instance == instance), None)
 
     def move(self, to: State) -> None:
         if to is self.state:
@@ -125,6 +136,10 @@ class Group:
     def everybody_joined(self) -> bool:
         return not self.promised and all(m.joining is not None for m in self.members.values())
 
+    @property
+    def anybody_joined(self) -> bool:
+        return any(m.joining is not None for m in self.members.values())
+
     def next_generation(self) -> None:
         """The join barrier fell: a new generation with its leader and its protocol."""
         self.generation += 1
@@ -138,17 +153,29 @@ class Group:
             self.move(State.EMPTY)
 
 
-def check_member(group: Group, member_id: str, generation: int) -> Member:
+def check_instance(group: Group, member_id: str, instance: str | None) -> None:
+    """KIP-345: a static member whose name somebody else carries now is fenced for good."""
+    if instance is None:
+        return
+    holder = group.static(instance)
+    if holder is None:
+        raise KafkaError(ErrorCode.unknown_member_id)
+    if holder.id != member_id:
+        raise KafkaError(ErrorCode.fenced_instance_id)
+
+
+def check_member(group: Group, member_id: str, generation: int, instance: str | None = None) -> Member:
     """2.5: who is not a member of *this* generation is fenced."""
+    check_instance(group, member_id, instance)
     member = group.members.get(member_id)
     if member is None:
         raise KafkaError(ErrorCode.unknown_member_id)
-    if generation != group.generation:
+    if generation != group.generation and not member.behind:
         raise KafkaError(ErrorCode.illegal_generation)
     return member
 
 
-def check_commit(group: Group | None, member_id: str, generation: int) -> None:
+def check_commit(group: Group | None, member_id: str, generation: int, instance: str | None = None) -> None:
     """May this consumer commit offsets for the group? Without a generation only while the group has no
     members (manual assignment); otherwise as a member of the current one, also while a rebalance is being
     prepared, so that members can commit what they are about to lose."""
@@ -156,16 +183,18 @@ def check_commit(group: Group | None, member_id: str, generation: int) -> None:
         return
     if group is None:
         raise KafkaError(ErrorCode.illegal_generation)
-    check_member(group, member_id, generation)
+    check_member(group, member_id, generation, instance)
     if group.state is State.COMPLETING:
         raise KafkaError(ErrorCode.rebalance_in_progress)
 
 
-def check_transactional_commit(group: Group | None, member_id: str, generation: int) -> None:
+def check_transactional_commit(
+    group: Group | None, member_id: str, generation: int, instance: str | None = None
+) -> None:
     """2.4.7 (KIP-447): a transaction's offsets are fenced like any commit, as far as the client says who
     it is (TxnOffsetCommit v3 and later; v0 to v2 cannot be fenced)."""
     if generation < 0 and not member_id:
         return
     if group is None:
         raise KafkaError(ErrorCode.unknown_member_id if generation < 0 else ErrorCode.illegal_generation)
-    check_member(group, member_id, generation)
+    check_member(group, member_id, generation, instance)
