@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.clusters.firewall import Firewall, FirewallError
+from harness.clusters.links import Links
 from harness.clusters.process_tree import kernel_state, signal_tree
 from harness.kept_disk import lose_power
+from harness.node import Address
 from harness.run_id import VARIABLE
 
 DATA, BESIDE = "data", "beside"
@@ -48,6 +50,7 @@ class Agent:
         self._folder = folder
         self._run = run
         self._firewall = Firewall(run, root=SUDO if sudo and os.geteuid() != 0 else ())
+        self._links: Links | None = None
         self._probes: dict[str, None] = {}
         self._node: subprocess.Popen[bytes] | None = None
         self._read = 0
@@ -189,6 +192,17 @@ class Agent:
     async def on_heal(self, source: str) -> None:
         self._firewall.heal(source)
 
+    async def on_relay(self, source: str, places: list[tuple[str, str, int]]) -> list[tuple[str, int]]:
+        """Opens a proxy of a link for each (node, host, port); where they listen. What the node dials goes through
+        them, so that a link can be poor without a change to the host's own queues."""
+        if self._links is None:
+            self._links = Links()
+        return [await self._links.open(source, target, Address(host, port)) for target, host, port in places]
+
+    async def on_degrade(self, source: str, target: str, quality: dict[str, float]) -> None:
+        if self._links is not None:
+            self._links.degrade(source, target, **quality)
+
     async def on_probe(self, target: str, nonce: str) -> None:
         """Sends datagrams that the other end's agent will remember."""
         loop = asyncio.get_running_loop()
@@ -219,6 +233,8 @@ class Agent:
             self._firewall.heal_all()
         finally:
             self.kill_now()
+            if self._links is not None:
+                self._links.close()
 
     def news(self) -> list[dict[str, Any]]:
         """What the node has told since the last call, and that it ended, if nobody asked for that."""

@@ -31,13 +31,13 @@ from harness.topology import Topology
 
 CAPABILITIES = frozenset(
     {
-        *("kill", "pause", "partition", MESSAGE_KINDS, "crash-at"),
+        *("kill", "pause", "partition", "slow", "flaky", MESSAGE_KINDS, "crash-at"),
         *("power", "wipe", "disk-full", "slow-disk", "clock"),
         *("join", "leave", "replace"),
     }
 )
-OURS = THROUGH_ENVIRONMENT | {"disk-full"}
-"""What takes a node program of ours: its disk and its clock are objects that obey."""
+OURS = THROUGH_ENVIRONMENT | {"disk-full", "slow", "flaky"}
+"""What takes a node program of ours: its disk obeys, and it dials each node where it is told to."""
 LAST_LOG_LINES = 8
 KILLED = -9
 PROBE_S = 0.03
@@ -75,8 +75,10 @@ class SshCluster:
         self._start_ns = time.monotonic_ns()
         self._nodes: dict[str, SshNode] = {}
         self._members = [node.name for node in topology.founders]
+        self._relays: dict[tuple[str, str, str], tuple[str, int]] = {}
+        """(source, node, use of the port) -> what the source dials: a proxy of that link on its own host."""
         self._links = Links(seed)
-        """Of clients only: what nodes say to each other passes through firewalls."""
+        """Of clients only."""
         self._opening: dict[tuple[str, Address], asyncio.Future[Address]] = {}
         self._actions: dict[tuple[str, str], list[Callable[[str], None]]] = {}
         self._hosts: dict[str, TaskHost] = {}
@@ -121,6 +123,8 @@ class SshCluster:
     async def _bring_up(self) -> None:
         program = Program(self._system)
         await _all(node.open(self._system, program, self._heard) for node in self._nodes.values())
+        if not self._foreign:
+            await _all(self._lay_relays(node) for node in self._nodes.values())
         await _all(self._start_node(name, founder=True) for name in self.members)
         for name in self.members:
             if not await self._listens(name):
@@ -131,6 +135,18 @@ class SshCluster:
                 )
         if faketime.needed(self._system, self._config):
             await faketime.probe(self._system, self, self.members)
+
+    async def _lay_relays(self, node: SshNode) -> None:
+        wanted = [
+            (peer.name, use, peer.host.address, port)
+            for peer in self._nodes.values()
+            for use, port in {"": peer.info.port, **peer.info.ports}.items()
+            if peer is not node
+        ]
+        places = [(name, address, port) for name, _, address, port in wanted]
+        opened = await node.ask("relay", source=node.name, places=places)
+        for (name, use, _, _), (host, port) in zip(wanted, opened, strict=True):
+            self._relays[node.name, name, use] = (host, port)
 
     @property
     def _ready_s(self) -> float:
@@ -168,7 +184,9 @@ class SshCluster:
             return (each.host.address, each.info.ports[use] if use else each.info.port)
 
         others = [each for each in self._nodes.values() if not use or use in each.info.ports]
-        return Port(of(node), of(node), {each.name: of(each) for each in others})
+        relays = self._relays
+        peers = {each.name: relays.get((node.name, each.name, use), of(each)) for each in others}
+        return Port(of(node), of(node), peers)
 
     async def _listens(self, name: str) -> bool:
         node = self._nodes[name]
@@ -353,7 +371,22 @@ class SshCluster:
         duplicate: float = 0.0,
         reorder: float = 0.0,
     ) -> Evidence:
-        _not_here("slow")
+        if datagram_loss or duplicate or reorder:
+            _not_here("datagrams")
+        quality = {
+            "latency_ms": latency_ms,
+            "jitter_ms": jitter_ms,
+            "loss": loss,
+            "bandwidth_kbps": bandwidth_kbps,
+        }
+        ends = [self._nodes[end] for end in (source, target) if end in self._nodes]
+        if len(ends) == 1:
+            self._links.degrade(source, target, **quality)
+        else:
+            # Each end keeps the connections that it dialled.
+            for end in ends:
+                await end.ask("degrade", source=source, target=target, quality=quality)
+        return Evidence(True, f"from {source} to {target}: {latency_ms:g} ms, {loss:.0%} lost")
 
     async def delay_messages(
         self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float

@@ -34,8 +34,6 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     folder: str = ".cache/chaos-nodes"
     sudo: bool = False
     """Whether commands of root go through `sudo -n`; not needed where the user is root."""
-    disposable: bool = False
-    """Whether the host is chaos' alone, so that its own clock may be set."""
 
     @property
     def key_file(self) -> Path:

@@ -19,7 +19,6 @@ def test_what_all_hosts_share_stands_on_top(tmp_path: Path) -> None:
     text = 'user = "u"\nkey = "KEY"\n[[hosts]]\naddress = "a"\n[[hosts]]\naddress = "b"\nport = 2222\nuser = "v"\n'
     first, second = read_inventory(written(tmp_path, text))
     assert (first.user, first.port, second.user, second.port) == ("u", 22, "v", 2222)
-    assert not first.disposable
 
 
 @pytest.mark.parametrize(
