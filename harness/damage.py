@@ -196,10 +196,14 @@ class Damage:
         return await self._cluster.fill_disk(node, full=True)
 
     async def empty_disk(self, fault: FaultId, node: str) -> Evidence:
-        """There is room again: a node that had stopped for the lack of it is started."""
-        if not self._release_list(self._full, fault, node):
+        """There is room again: a node that had stopped for the lack of it is started. The fault stands until the
+        cluster says that it is over: who ends before that ended for it."""
+        if any(other != fault for other in self._full.get(node, ())):
+            self._release_list(self._full, fault, node)
             return Evidence(True, f"the disk of {node} is still kept full by another fault")
-        return await self._start_stopped(node, await self._cluster.fill_disk(node, full=False))
+        lifted = await self._cluster.fill_disk(node, full=False)
+        self._release_list(self._full, fault, node)
+        return await self._start_stopped(node, lifted)
 
     async def _start_stopped(self, node: str, lifted: Evidence) -> Evidence:
         if node in self._stopped and node not in self._full and node not in self._memory:
@@ -231,9 +235,12 @@ class Damage:
 
     async def unlimit_memory(self, fault: FaultId, node: str) -> Evidence:
         """A node that was killed for the lack of it is started. What others hold is left as they set it."""
-        if _without(self._memory, fault, node):
+        if any(other != fault for other in self._memory.get(node, ())):
+            _without(self._memory, fault, node)
             return Evidence(True, f"the memory of {node} is still kept short by another fault")
-        return await self._start_stopped(node, await self._rationed.limit_memory(node, more_mb=None))
+        lifted = await self._rationed.limit_memory(node, more_mb=None)
+        _without(self._memory, fault, node)
+        return await self._start_stopped(node, lifted)
 
     @property
     def _rationed(self) -> Rationed:

@@ -32,6 +32,7 @@ CAPABILITIES = KINDS - {"datagrams"} | {MESSAGE_KINDS}
 POLL_S = 0.05
 LAST_LOG_LINES = 8
 KILLED = 137
+AFTERMATH_S = 1.5
 
 
 class DockerCluster:
@@ -67,6 +68,7 @@ class DockerCluster:
         self._event_files: EventFiles | None = None
         self._told: dict[str, None] = dict.fromkeys(node.name for node in topology.nodes)
         """Nodes whose end is no news: killed, told already, or not started yet."""
+        self._telling = asyncio.Lock()
         self._tail: asyncio.Task[None] | None = None
         self._random = random.Random(f"{seed}:docker")
         self._links = DockerLinks(topology.clients, seed)
@@ -213,11 +215,21 @@ class DockerCluster:
         while True:
             await asyncio.sleep(POLL_S)
             self._collect_events()
+            await self._tell_who_ended()
+
+    async def _tell_who_ended(self) -> None:
+        """Of those that nobody killed, each once."""
+        async with self._telling:
             for name, node in self._nodes.items():
                 if not node.running and name not in self._told:
                     self._told[name] = None
                     error = f"{await node.describe()}: {node.last_lines(1).strip()}"
                     self._tell(NodeEvent(self.now_ns(), name, "exited", {"error": error}))
+
+    async def _aftermath(self, node: str) -> None:
+        """A program that met a lack of room ends for it a moment later, and that is told while the fault stands."""
+        await self._nodes[node].ends_within(AFTERMATH_S)
+        await self._tell_who_ended()
 
     def _collect_events(self) -> None:
         for event in self._event_files.fresh() if self._event_files is not None else ():
@@ -262,6 +274,8 @@ class DockerCluster:
 
     async def fill_disk(self, node: str, *, full: bool) -> Evidence:
         is_full = await self._nodes[node].ask("fill", full=full)
+        if not full:
+            await self._aftermath(node)
         return Evidence(
             is_full is full, f"the disk of {node} " + ("takes nothing" if is_full else "has room")
         )
@@ -270,7 +284,10 @@ class DockerCluster:
         return await self._nodes[node].limit_cpu(cores)
 
     async def limit_memory(self, node: str, *, more_mb: float | None) -> Evidence:
-        return await self._nodes[node].limit_memory(more_mb)
+        evidence = await self._nodes[node].limit_memory(more_mb)
+        if more_mb is None:
+            await self._aftermath(node)
+        return evidence
 
     async def launch(self, node: str) -> Evidence:
         wiped = await self.wipe(node)

@@ -212,6 +212,12 @@ class DockerNode:
     def running(self) -> bool:
         return self._streams is not None and not self._streams.ended.done()
 
+    async def ends_within(self, limit_s: float) -> None:
+        """Returns when its program has ended, or the time is over."""
+        if self.running:
+            assert self._streams is not None
+            await asyncio.wait([self._streams.ended], timeout=limit_s)
+
     async def listens(self, limit_s: float) -> bool:
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline and self.running:

@@ -134,7 +134,7 @@ class Sandbox:
             self._filling.cancel()
             self._filling = None
         if full:
-            _fill()
+            await asyncio.to_thread(_fill)
             self._filling = asyncio.ensure_future(_keep_full())
         else:
             BALLAST.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         name="docker.disk.mb",
-        default=512,
+        default=128,
         doc="On docker: the size of each node's disk, which is in memory",
         scope="harness",
         minimum=8,
