@@ -12,6 +12,8 @@ import click
 
 from harness import registry, timeouts
 from harness.cli import group
+from harness.clusters.docker.settings import SETTINGS as DOCKER
+from harness.clusters.ssh.settings import SETTINGS as SSH
 from harness.fault_parameters import PARAMETERS
 from harness.profiles import profiles_of
 from harness.schedule import UNDO
@@ -89,6 +91,8 @@ def _settings() -> str:
         parts.append(_settings_of(f"Workload `{name}`", registry.load("workloads", name).settings, told))
     parts.append(_settings_of("Harness", timeouts.SETTINGS, told))
     parts.append(_settings_of("Simulator (`--on sim`)", SIMULATOR, told))
+    parts.append(_settings_of("Containers (`--on docker`)", DOCKER, told))
+    parts.append(_settings_of("Hosts (`--on ssh`)", SSH, told))
     return "\n\n".join(part for part in parts if part)
 
 
