@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ from harness.clusters.ssh.agent import BESIDE, DATA
 from harness.clusters.ssh.host import AgentError, SshNode
 from harness.clusters.ssh.install import Program
 from harness.clusters.ssh.inventory import Host
+from harness.clusters.ssh.proof import Proofs
 from harness.errors import UserError
 from harness.node import Address, NodeEvent
 from harness.process import NodeFile, Port
@@ -40,6 +41,7 @@ OURS = THROUGH_ENVIRONMENT | {"disk-full", "slow", "flaky"}
 """What takes a node program of ours: its disk obeys, and it dials each node where it is told to."""
 LAST_LOG_LINES = 8
 KILLED = -9
+CLOCK_TOLERANCE_MS = 5.0
 PROBE_S = 0.03
 """A datagram that has not arrived by then does not pass."""
 ARRIVAL_S = 2.0
@@ -85,6 +87,7 @@ class SshCluster:
         self._events: list[NodeEvent] = []
         self._callbacks: list[Callable[[NodeEvent], None]] = []
         self._tasks: dict[asyncio.Future[None], None] = {}
+        self._proofs = Proofs()
         self._nonces = itertools.count()
 
     @property
@@ -235,6 +238,9 @@ class SshCluster:
     def _heard(self, node: SshNode, told: dict[str, Any]) -> None:
         if "event" in told:
             event = msgspec.json.decode(told["event"], type=NodeEvent)
+            if event.kind == control.REPORTED:
+                self._proofs.heard(event)
+                return
             if event.kind == control.STEP_REACHED:
                 self._step_reached(node, str(event.fields["step"]))
                 return
@@ -272,11 +278,15 @@ class SshCluster:
         return Evidence(False, f"{node} does not listen ({await self._nodes[node].ask('state')})")
 
     async def pause(self, node: str) -> Evidence:
-        stopped = await self._nodes[node].ask("pause", paused=True)
+        there = self._nodes[node]
+        stopped = await there.ask("pause", paused=True)
+        there.paused = True
         return Evidence(stopped, f"{node} is {'stopped' if stopped else 'not stopped'}")
 
     async def resume(self, node: str) -> Evidence:
-        stopped = await self._nodes[node].ask("pause", paused=False)
+        there = self._nodes[node]
+        stopped = await there.ask("pause", paused=False)
+        there.paused = False
         return Evidence(
             None if stopped is None else not stopped, f"{node} is {'stopped' if stopped else 'not stopped'}"
         )
@@ -343,13 +353,15 @@ class SshCluster:
     async def fill_disk(self, node: str, *, full: bool) -> Evidence:
         there = self._nodes[node]
         await there.request(msgspec.structs.replace(there.disk, full=full))
-        return Evidence(True, f"the disk of {node} {'is full' if full else 'has room again'}")
+        what = f"the disk of {node} {'is full' if full else 'has room again'}"
+        return await self._proofs.prove(there, what, lambda told: told["disk_full"] is full, "disk_full")
 
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
         there = self._nodes[node]
         await there.request(msgspec.structs.replace(there.disk, latency_ms=latency_ms, jitter_ms=jitter_ms))
-        return Evidence(
-            True, f"an fsync on {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+        what = f"an fsync on {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
+        return await self._proofs.prove(
+            there, what, lambda told: abs(told["fsync_ms"] - latency_ms) < 0.001, "fsync_ms"
         )
 
     async def limit_cpu(self, node: str, *, cores: float | None) -> Evidence:
@@ -399,12 +411,22 @@ class SshCluster:
         )
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
-        there = self._nodes[node]
-        now_ns = time.monotonic_ns() + there.monotonic_ahead_ns
-        await there.request(control.Clock(offset_ms, rate, now_ns))
+        there, since_ns = self._nodes[node], time.monotonic_ns()
+        asked = control.Clock(offset_ms, rate, since_ns + there.monotonic_ahead_ns)
+        await there.request(asked)
         if self._foreign:
             return await faketime.moved(self._system, self, node, offset_ms=offset_ms)
-        return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}")
+
+        def holds(told: Mapping[str, Any]) -> bool:
+            if there.clock is not asked:
+                # Another fault has moved it meanwhile.
+                return True
+            drift_ms = (time.monotonic_ns() - since_ns) / 1e6 * (rate - 1)
+            low, high = sorted((offset_ms, offset_ms + drift_ms))
+            return bool(low - CLOCK_TOLERANCE_MS <= told["clock_off_ms"] <= high + CLOCK_TOLERANCE_MS)
+
+        what = f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}"
+        return await self._proofs.prove(there, what, holds, "clock_off_ms")
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
         """The node stops at that step until the action has been taken."""

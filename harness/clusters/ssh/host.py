@@ -45,7 +45,9 @@ class SshNode:
         self.incarnation = -1
         self.founder = True
         self.ended: str | None = None
+        self.paused = False
         self.disk = control.Disk()
+        self.clock: control.Clock | None = None
         self.armed: dict[str, int] = {}
         self.monotonic_ahead_ns = 0
         """The host's monotonic clock less the harness's."""
@@ -174,6 +176,7 @@ class SshNode:
             requests=[control.encode(request).decode().strip() for request in requests],
         )
         self.ended = None
+        self.paused = False
         self.incarnation += 1
 
     async def request(self, request: control.Request) -> None:
@@ -185,6 +188,7 @@ class SshNode:
                 self.disk = request
                 self._states["disk",] = request
             case control.Clock():
+                self.clock = request
                 self._states["clock",] = request
         await self.ask("tell", request=control.encode(request).decode().strip())
 
@@ -193,6 +197,10 @@ class SshNode:
             await asyncio.sleep(SIGN_OF_LIFE_S)
             with contextlib.suppress(AgentError):
                 await self.ask("still_there")
+
+    def hears(self) -> bool:
+        """Whether it runs and is not stopped."""
+        return self.running and not self.paused
 
     @property
     def running(self) -> bool:

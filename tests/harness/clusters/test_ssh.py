@@ -52,7 +52,7 @@ def last_run(out: Path) -> Path:
     return sorted(path for path in out.iterdir() if path.is_dir() and not path.is_symlink())[-1]
 
 
-@pytest.mark.parametrize("nemesis", ["partition", "kill"])
+@pytest.mark.parametrize("nemesis", ["partition", "kill", "clock+slow-disk+power", "slow-links"])
 def test_exactly_once_holds(hosts: Hosts, tmp_path: Path, nemesis: str) -> None:
     code, output = chaos(hosts, tmp_path, "--workload", "eos", "--nemesis", nemesis, "--time-limit", "15")
     assert code == 0, output
