@@ -53,6 +53,10 @@ class Membership:
         replaced: list[tuple[str, str]] = []
         evidence: list[Evidence] = []
         for lost, successor in pairs:
+            if successor in self._cluster.members:
+                # Another fault has let it join meanwhile: nobody must be lost for nothing.
+                evidence.append(Evidence(False, f"{successor} is a member already"))
+                continue
             gone = await self._damage.retire(lost)
             told = await self._launched(successor, "replace", lost)
             evidence += [gone, told]

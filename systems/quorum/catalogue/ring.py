@@ -9,6 +9,13 @@ from harness.catalogue import Entry
 NODES = 5
 WRONG = ("nonlinearizable", "ryw-violation", "nonmonotonic-read")
 SPARES: dict[str, Any] = {"spares": 2}
+UNMENDED: dict[str, Any] = {
+    "conflict": "lww",
+    "read.repair": "none",
+    "anti.entropy.interval.ms": 0,
+    "hinted.handoff.enabled": False,
+}
+"""What a replica missed it misses for good: quorums have to meet."""
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
@@ -16,9 +23,9 @@ ENTRIES: tuple[Entry, ...] = (
         mechanism="replicas answer whoever asks, by whatever ring: quorums of two rings need not meet",
         source="Apache Cassandra CEP-21 (transactional cluster metadata), motivation",
         expect=(*WRONG, "lost-write"),
-        workload="register",
-        nemesis="membership+partition",
-        settings=SPARES,
+        workload="write-once",
+        nemesis="membership+slow-links",
+        settings={**SPARES, **UNMENDED},
         nodes=NODES,
         remedy="requests carry the epoch of the ring, and another one is refused",
     ),
@@ -28,8 +35,8 @@ ENTRIES: tuple[Entry, ...] = (
         source="CASSANDRA-833",
         expect=("lost-write", *WRONG),
         workload="write-once",
-        nemesis="membership",
-        settings={**SPARES, "anti.entropy.interval.ms": 0, "read.repair": "none", "conflict": "lww"},
+        nemesis="membership+partition",
+        settings={**SPARES, **UNMENDED},
         nodes=NODES,
         remedy="writes need their quorum among the old owners and among the new ones",
     ),
@@ -41,13 +48,7 @@ ENTRIES: tuple[Entry, ...] = (
         expect=("lost-write", *WRONG),
         workload="write-once",
         nemesis="membership+partition",
-        settings={
-            **SPARES,
-            "anti.entropy.interval.ms": 0,
-            "hinted.handoff.enabled": False,
-            "read.repair": "none",
-            "conflict": "lww",
-        },
+        settings={**SPARES, **UNMENDED},
         nodes=NODES,
         remedy="from a read quorum of the old owners",
     ),
@@ -58,8 +59,8 @@ ENTRIES: tuple[Entry, ...] = (
         source="Riak 2.1.0 data loss advisory",
         expect=("lost-write", *WRONG),
         workload="write-once",
-        nemesis="membership",
-        settings=SPARES,
+        nemesis="membership+partition",
+        settings={**SPARES, **UNMENDED},
         nodes=NODES,
         remedy="dropped once the new owners have everything and answer reads",
     ),
@@ -86,8 +87,9 @@ ENTRIES: tuple[Entry, ...] = (
         mechanism="a node with an empty disk takes its old place and votes at once",
         source="derived; Apache Cassandra's replace_address",
         expect=("lost-write", *WRONG),
-        workload="register",
-        nemesis="wipe+partition",
+        workload="write-once",
+        nemesis="wipe",
+        settings=UNMENDED,
         nodes=NODES,
         remedy="it is another node until it has fetched its ranges from a quorum of the others",
     ),
@@ -99,6 +101,7 @@ ENTRIES: tuple[Entry, ...] = (
         expect=("lost-write",),
         workload="write-once",
         nemesis="wipe",
+        settings=UNMENDED,
         nodes=NODES,
         remedy="distinct physical nodes",
     ),
