@@ -36,6 +36,9 @@ class Causal(TransactionWorkload):
         for _, key, _ in program:
             self._keys.used(key)
 
+    def last_looked_at(self) -> tuple[str, ...]:
+        return self._keys.live
+
     def program(self, rng: random.Random) -> Program:
         seen, written = self._keys.draw(rng), self._keys.draw(rng)
         match rng.randrange(4):

@@ -4,14 +4,16 @@ others once they were used enough."""
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.capabilities import MicroOperation, Transactions
-from harness.generators import Context, Generator, Rate
+from harness.generators import Context, Generator, Rate, Wait
 from harness.settings import Setting
 from harness.topology import Topology
 from harness.workload import Client, Completion, Invocation, Test, ok
+from workloads.keys import MOST_TRIES, RETRY_MS
 from workloads.store_client import StoreClient
 
 Program = list[MicroOperation]
@@ -54,6 +56,10 @@ class LiveKeys:
         names = list(self._left)
         return rng.choices(names, weights=[1 / (at + 1) for at in range(len(names))])[0]
 
+    @property
+    def live(self) -> tuple[str, ...]:
+        return tuple(self._left)
+
     def used(self, key: str) -> None:
         if key not in self._left:
             return
@@ -69,8 +75,8 @@ class LiveKeys:
 
 
 class TransactionWorkload:
-    """A workload is what `program` draws; `restart` forgets what an earlier run drew, and `committed` hears of each
-    transaction that did."""
+    """A workload is what `program` draws; `restart` forgets what an earlier run drew, `committed` hears of each
+    transaction that did, and the keys of `last_looked_at` are read when everything is healed."""
 
     description = ""
     requires = frozenset({"transactions"})
@@ -87,6 +93,9 @@ class TransactionWorkload:
 
     def committed(self, program: Program) -> None:
         return None
+
+    def last_looked_at(self) -> tuple[str, ...]:
+        return ()
 
     def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
         return None
@@ -112,7 +121,7 @@ class TransactionWorkload:
         return Rate(_Programs(self), test.rate)
 
     def final_generator(self, test: Test) -> Generator | None:
-        return None
+        return _LastLook(self.last_looked_at())
 
 
 class _Programs:
@@ -127,6 +136,26 @@ class _Programs:
     def completed(self, context: Context, invocation: Invocation, completion: Completion) -> None:
         if completion.type == "ok":
             self._workload.committed(_operations(invocation.value))
+
+
+class _LastLook:
+    """`harness.generators.Generator`: each key in a transaction of its own; what does not answer is asked again."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._left = deque((key, 0) for key in keys)
+        self._open: dict[int, tuple[str, int]] = {}
+
+    def next(self, context: Context) -> Invocation | Wait | None:
+        if not self._left:
+            return Wait(RETRY_MS) if self._open else None
+        key, tries = self._left.popleft()
+        self._open[context.slot] = (key, tries)
+        return Invocation(f="txn", value=[list(read(key))])
+
+    def completed(self, context: Context, invocation: Invocation, completion: Completion) -> None:
+        asked = self._open.pop(context.slot, None)
+        if asked is not None and completion.type != "ok" and asked[1] < MOST_TRIES:
+            self._left.append((asked[0], asked[1] + 1))
 
 
 def register_model() -> Setting:

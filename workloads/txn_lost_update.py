@@ -40,6 +40,9 @@ class TxnLostUpdate(TransactionWorkload):
         for _, key, _ in program:
             self._keys.used(key)
 
+    def last_looked_at(self) -> tuple[str, ...]:
+        return self._keys.live
+
     def program(self, rng: random.Random) -> Program:
         key = self._keys.draw(rng)
         if rng.random() < 0.3:

@@ -49,6 +49,9 @@ class Wr(TransactionWorkload):
         for _, key, _ in program:
             self._keys.used(key)
 
+    def last_looked_at(self) -> tuple[str, ...]:
+        return self._keys.live
+
     def program(self, rng: random.Random) -> Program:
         drawn: Program = []
         for _ in range(rng.randint(1, self._length)):

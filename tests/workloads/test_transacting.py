@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Any, cast
 
 import pytest
 
+from harness.generators import Context
 from harness.settings import resolve
+from harness.workload import Invocation, fail, ok
 from workloads.append import Append
 from workloads.causal import Causal
 from workloads.long_fork import LongFork
@@ -76,3 +79,20 @@ def test_keys_make_room_for_others(kind: type[TransactionWorkload]) -> None:
         workload.committed(program)
         used.update(dict.fromkeys(key for _, key, _ in program))
     assert len(used) > 2 * len(few)
+
+
+def test_the_keys_in_use_are_read_at_the_end_until_they_answer() -> None:
+    """Where the store came back late nobody else would see what it lost."""
+    workload = Append()
+    workload.restart(resolve(workload.settings, {}))
+    last: Any = workload.final_generator(cast("Any", None))
+    context = Context(slot=0, process=0, slots=1, now_ms=0.0, random=random.Random(0))
+    asked = []
+    while isinstance(invocation := last.next(context), Invocation):
+        [[f, key, _]] = invocation.value
+        asked.append(key)
+        first = len(asked) == 1
+        last.completed(context, invocation, fail("starting up") if first else ok(invocation.value))
+        assert f == "r"
+    assert invocation is None
+    assert asked == [f"l{number}" for number in range(6)] + ["l0"]
