@@ -9,7 +9,8 @@
 that was fetched (null for none), and where the member began. A commit's `outcome` is `ok`, `refused` (it certainly had no
 effect) or `unknown`. `plan`: `work`; `crash` (the process dies at the step `at`); `stall` (processing hangs
 for `stall_ms`, and the member goes on as if nothing had happened); `leave` (it says goodbye after the turn); `drain`
-(the end of the run: `remaining` counts what is left in `assigned`, `position` tells how far it came).
+(the end of the run: `remaining` counts what is left in `assigned`, `position` tells how far it came). A static member's
+turn has its name as `instance`.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ class Member:
         turn["rebalanced"] = self._rebalances != rebalances
         self._taken.clear()
         generation, member = self._read_as = consumer.membership
+        if self._instance is not None:
+            turn["instance"] = self._instance
         turn |= {
             "generation": generation,
             "member": member,

@@ -18,7 +18,7 @@ import msgspec
 from checkers.group.effects import duplicates, lost, phantoms
 from checkers.group.measures import measures
 from checkers.group.offsets import regressions
-from checkers.group.ownership import late_commits, shared_generations
+from checkers.group.ownership import fenced_instances, late_commits, shared_generations
 from checkers.group.positions import jumps
 from checkers.group.progress import stuck
 from checkers.group.turns import store, turns
@@ -60,6 +60,7 @@ class GroupChecker:
             *regressions(every),
             *shared_generations(every),
             *late_commits(every),
+            *fenced_instances(every),
             *jumps(every, seen),
             *stuck(every, history, context.config),
         ]

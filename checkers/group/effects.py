@@ -17,7 +17,9 @@ from harness.ops import Operation
 def lost(turns: Sequence[Turn], store: Store, seen: Observations) -> tuple[list[Violation], list[str]]:
     """And why some of what is missing is not proven lost."""
     if store.operation is None:
-        return [], ["the group's effects were never read to their end"]
+        return [], [
+            f"the group's effects were never read to their end, after {len(turns)} turns of its members"
+        ]
     done = {(e.partition, e.offset) for e in store.effects}
     came_to = _reached(turns)
     found: list[Violation] = []

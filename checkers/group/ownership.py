@@ -1,7 +1,8 @@
 """`dual-ownership`: a partition belongs to two members at once, by the group's own word.
 
 Two members were given it in the same generation; or a commit of an older generation was accepted after one of a
-younger generation had been acknowledged. That a member which was thrown out goes on processing for a while is no
+younger generation had been acknowledged. A static member's successor takes up its place in the same generation: from then
+on the predecessor is fenced, and no commit of its is accepted. That a member which was thrown out goes on processing for a while is no
 violation: nobody can take back what it does, and it owns nothing.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checkers.group.turns import Commit, Turn
+from checkers.group.turns import Commit, Turn, ended_before
 from checkers.violations import Violation
 
 
@@ -24,6 +25,8 @@ def shared_generations(turns: Sequence[Turn]) -> list[Violation]:
         for partition in turn.assigned:
             grant = partition, turn.generation
             first = given.setdefault(grant, turn)
+            if turn.instance is not None and turn.instance == first.instance:
+                continue
             if first.member != turn.member and grant not in told:
                 told.add(grant)
                 found.append(
@@ -69,6 +72,39 @@ def late_commits(turns: Sequence[Turn]) -> list[Violation]:
                             f"committed {youngest.offset} in generation {youngest.generation} before"
                         ),
                         operations=(youngest.operation, commit.operation),
+                        value=commit.offset,
+                    )
+                )
+    return found
+
+
+def fenced_instances(turns: Sequence[Turn]) -> list[Violation]:
+    """Commits of a static member that were accepted although a turn of its successor had ended before they began."""
+    by_instance: dict[str, list[Turn]] = {}
+    for turn in turns:
+        if turn.instance is not None and turn.member and turn.operation.outcome == "ok":
+            by_instance.setdefault(turn.instance, []).append(turn)
+    found: list[Violation] = []
+    for instance, of_instance in sorted(by_instance.items()):
+        first: dict[str, Turn] = {}
+        for turn in sorted(
+            of_instance, key=lambda t: t.operation.completion.index if t.operation.completion else 0
+        ):
+            first.setdefault(turn.member, turn)
+        order = list(first)
+        for turn in of_instance:
+            successors = [first[member] for member in order[order.index(turn.member) + 1 :]]
+            late = [s for s in successors if ended_before(s.operation, turn.operation)]
+            for commit in [c for c in turn.commits if c.outcome == "ok"] if late else []:
+                found.append(
+                    Violation(
+                        name="dual-ownership",
+                        where=commit.partition,
+                        sentence=(
+                            f"process {turn.process} committed offset {commit.offset} as {instance}, although process "
+                            f"{late[0].process} had taken up that place before"
+                        ),
+                        operations=(late[0].operation, turn.operation),
                         value=commit.offset,
                     )
                 )

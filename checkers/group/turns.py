@@ -41,6 +41,8 @@ class Turn(msgspec.Struct, frozen=True):
     commits: tuple[Commit, ...]
     resumed: tuple[Resumed, ...]
     position: tuple[tuple[str, int], ...]
+    instance: str | None
+    """A static member's name: whoever comes back under it takes up the place of its predecessor."""
     told: bool
     """Whether it says itself what it committed: one that was lost sight of may have committed anything."""
 
@@ -107,6 +109,7 @@ def _turn(operation: Operation) -> Turn:
             for p, committed, position in extra.get("resumed", ())
         ),
         position=tuple((str(p), int(offset)) for p, offset in extra.get("position", ())),
+        instance=extra.get("instance"),
         told="commits" in extra,
     )
 
