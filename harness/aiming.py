@@ -40,6 +40,14 @@ class Aiming:
         """The links that it concerns; none where its kind is not one of links."""
         if fault.kind not in OF_LINKS:
             return ()
+        links = self._links(fault, targets, rng)
+        if fault.params.get("kinds"):
+            # Messages of these kinds pass between nodes only.
+            clients = self._topology.clients
+            return tuple(link for link in links if not any(end in clients for end in link))
+        return links
+
+    def _links(self, fault: Fault, targets: Sequence[str], rng: random.Random) -> tuple[Link, ...]:
         direction = str(fault.params.get("direction", "both"))
         if to := fault.params.get("to"):
             return links_between(targets, self._resolved(str(to), rng), direction)

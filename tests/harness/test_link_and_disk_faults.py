@@ -64,6 +64,12 @@ def test_messages_are_slow_by_their_kind() -> None:
     ]
 
 
+def test_messages_of_a_kind_pass_between_nodes_only() -> None:
+    scene = Scene().play(fault("slow", "n1", kinds=["store"], direction="out", latency_ms=50))
+    slowed = [call for call in scene.cluster.calls if call.endswith("50±0")]
+    assert slowed == ["delay store n1>n2 50±0", "delay store n1>n3 50±0"]
+
+
 def test_a_wiped_node_restarts_when_its_time_is_over() -> None:
     scene = Scene().play(fault("wipe", "n1"))
     assert scene.cluster.calls == ["kill n1", "wipe n1", "restart n1"]
