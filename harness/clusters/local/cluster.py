@@ -47,6 +47,7 @@ POLL_S = 0.05
 STAND_S = 0.02
 """So long a node stands still at a step after whoever waited for it has been called."""
 CLOCK_TOLERANCE_MS = 5.0
+AFTERMATH_POLLS = 20
 TERMINATE_S = 3.0
 LAST_LOG_LINES = 8
 UNKNOWN = "?"
@@ -347,7 +348,18 @@ class LocalCluster:
         there = self._nodes[node]
         there.ask(msgspec.structs.replace(there.disk, full=full))
         what = f"the disk of {node} {'is full' if full else 'has room again'}"
-        return await self._reports.prove(there, what, lambda told: told["disk_full"] is full, "disk_full")
+        proof = await self._reports.prove(there, what, lambda told: told["disk_full"] is full, "disk_full")
+        if not full:
+            await self._aftermath(there)
+        return proof
+
+    async def _aftermath(self, node: LocalNode) -> None:
+        """A program that met a full disk ends for it a moment later, which is told while the fault stands."""
+        for _ in range(AFTERMATH_POLLS):
+            if not node.hears():
+                break
+            await asyncio.sleep(POLL_S)
+        self._collect_events()
 
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
         there = self._nodes[node]
