@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+import msgspec
+
+from harness.cluster import Evidence
 from harness.clusters.sim import SimBackend
 from harness.settings import resolve
 from harness.sim.settings import SETTINGS as SIM_SETTINGS
+from harness.system import Change
 from harness.topology import Topology
 from systems.quorum.ring import Ring
 from systems.quorum.settings import PROFILES
@@ -25,7 +29,7 @@ class Simulated:
         self.cluster = cluster
         self._system = system
         self._config = config
-        names = [node.name for node in cluster.topology.nodes]
+        names = [node.name for node in cluster.topology.founders]
         walk = Ring(names, vnodes=config["ring.vnodes"]).walk("k")
         self.inside, self.outside = walk[:3], walk[3:]
 
@@ -69,6 +73,22 @@ class Simulated:
             await self.cluster.heal(one, other)
             await self.cluster.heal(other, one)
 
+    async def change(self, change: Change, node: str, replaced: str | None = None) -> Evidence:
+        """As faults do it: who comes is launched first, who leaves is retired afterwards, who is replaced before."""
+        if replaced is not None:
+            await self.cluster.retire(replaced)
+        if change != "leave":
+            await self.cluster.launch(node)
+        told = await self._system.administer(self.cluster, change, node, replaced=replaced)
+        if change == "leave" and told.verified:
+            await self.cluster.retire(node)
+        return told
+
+    async def wiped(self, node: str) -> None:
+        await self.cluster.kill(node)
+        await self.cluster.wipe(node)
+        await self.cluster.restart(node)
+
     async def recovered(self) -> None:
         await self._system.recovered(self.cluster)
 
@@ -80,6 +100,7 @@ def simulate(
     work: Callable[[Simulated], Awaitable[T]],
     *,
     nodes: int = 5,
+    spares: int = 0,
     profile: str = "abd",
     bugs: frozenset[str] = frozenset(),
     seed: int = 1,
@@ -89,7 +110,11 @@ def simulate(
     system = QuorumSystem()
     settings = {**PROFILES[profile], **{name.replace("_", "."): value for name, value in given.items()}}
     config = dict(resolve((*system.settings, *SIM_SETTINGS), settings))
-    topology = Topology(system.nodes(nodes, config), clients=tuple(f"k{n}" for n in range(nodes)))
+    all_nodes = tuple(
+        msgspec.structs.replace(node, spare=place >= nodes)
+        for place, node in enumerate(system.nodes(nodes + spares, config))
+    )
+    topology = Topology(all_nodes, clients=tuple(f"k{n}" for n in range(nodes + spares)))
     system.validate(topology, config)
 
     async def scenario(cluster: Any) -> T:
