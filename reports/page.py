@@ -14,6 +14,7 @@ from harness.registry import Group, load
 from harness.spec import Spec
 from reports.faults import Band, bands
 from reports.folder import Run
+from reports.lag import Lag, lag
 from reports.lanes import Lane, lanes
 from reports.operations import OUTCOMES, Columns, as_json, columns, shorten
 from reports.skew import Skew, skew
@@ -83,6 +84,7 @@ class Page(msgspec.Struct, frozen=True):
     defaults: list[Named]
     faults: list[Band]
     skew: Skew | None
+    lag: Lag | None
     data: Data
 
 
@@ -126,6 +128,7 @@ def page(run: Run) -> Page:
         defaults=defaults,
         faults=shown,
         skew=skew(_results(result)),
+        lag=lag(operations, shown, end),
         data=Data(
             end=end,
             ops=columns(operations),
