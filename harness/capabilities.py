@@ -159,6 +159,9 @@ class Log(Protocol):
         ...
 
     async def partitions(self, topic: str) -> int: ...
+    async def add_partitions(self, topic: str, total: int) -> None:
+        """Returns once the topic has so many, all usable; one that has them already is fine."""
+        ...
 
 
 class Groups(Log, Protocol):

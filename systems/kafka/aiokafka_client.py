@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import errors as kafka
 from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.admin import CreateTopicsRequest
+from aiokafka.protocol.admin import CreatePartitionsRequest, CreateTopicsRequest
 
 from harness.capabilities import Consumer, GroupMember, Producer
 from harness.node import Address
@@ -47,6 +47,15 @@ class AiokafkaLog:
             for _ in itertools.count():
                 if await self._create(client, wanted) and await _usable(client, topic, partitions):
                     return
+                await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
+
+    async def add_partitions(self, topic: str, total: int) -> None:
+        request = CreatePartitionsRequest([(topic, (total, None))], _TOPIC_REQUEST_MS, False)
+        async with self._client() as client, asyncio.timeout(CREATE_TOPIC_TIMEOUT_S), outcomes():
+            while not await _usable(client, topic, total):
+                with contextlib.suppress(*_TRANSIENT):
+                    # What it answers shows in the metadata.
+                    await client.send(client.get_random_node(), request)
                 await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
 
     def producer(self, *, transactional_id: str | None = None) -> Producer:
@@ -140,6 +149,7 @@ class AiokafkaLog:
         return True
 
 
+_TRANSIENT = (kafka.KafkaConnectionError, kafka.RequestTimedOutError, kafka.NodeNotReadyError)
 _ASK_AGAIN = (kafka.InvalidReplicationFactorError, kafka.NotControllerError)
 """Brokers that are still starting up do not count for the replication factor yet."""
 

@@ -40,6 +40,7 @@ class AiokafkaProducer:
     async def send(
         self, topic: str, value: bytes | None, *, key: bytes | None = None, partition: int | None = None
     ) -> Sent:
+        await self._know(topic, partition)
         try:
             # aiokafka's compiled part asks the system for the time itself, past what this host's clock says.
             stamp_ms = time.time_ns() // 1_000_000
@@ -55,6 +56,13 @@ class AiokafkaProducer:
         if metadata is None:
             return Sent(topic, -1 if partition is None else partition, None)
         return Sent(metadata.topic, metadata.partition, metadata.offset if metadata.offset >= 0 else None)
+
+    async def _know(self, topic: str, partition: int | None) -> None:
+        """A partition that was added since is news to aiokafka, which takes it for a mistake of the program."""
+        client = self._started.client
+        known = client.cluster.partitions_for_topic(topic)
+        if partition is not None and known and partition not in known:
+            await client.force_metadata_update()
 
     async def begin(self) -> None:
         async with outcomes():

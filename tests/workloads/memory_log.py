@@ -66,6 +66,10 @@ class MemoryLog:
     async def partitions(self, topic: str) -> int:
         return sum(p.topic == topic for p in self.logs)
 
+    async def add_partitions(self, topic: str, total: int) -> None:
+        for index in range(total):
+            self.logs.setdefault(TopicPartition(topic, index), [])
+
     def producer(self, *, transactional_id: str | None = None) -> MemoryProducer:
         return MemoryProducer(self, transactional_id)
 

@@ -17,6 +17,17 @@ ENTRIES: tuple[Entry, ...] = (
         remedy="one partitioner for all producers of a topic",
     ),
     Entry(
+        name="partition-count-change",
+        kind="configuration",
+        mechanism="a topic of keyed records gets more partitions, and keys move to others while their records wait",
+        source="Kafka's operations documentation, adding partitions",
+        expect=("key-order-violation",),
+        workload="keyed-order",
+        settings={"keyed-order.grow.to": 12},
+        safe={"keyed-order.grow.to": 0},
+        remedy="as many partitions as will ever be needed, or a topic anew",
+    ),
+    Entry(
         name="retention-deletes-unread",
         kind="configuration",
         mechanism="segments go by size or age, whoever has not read them yet",
