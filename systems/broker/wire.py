@@ -15,6 +15,7 @@ from kio.index import KioIndexError, load_request_schema, load_response_schema
 from kio.serial import entity_reader
 
 from systems.broker.absent_arrays import Check, absent_array
+from systems.broker.array_lengths import Step, plausible_arrays
 from systems.broker.kio_writing import Writer, payload_writer
 
 MAX_FRAME_BYTES = 104_857_600
@@ -53,12 +54,15 @@ class _RequestCodec(NamedTuple):
     read: Callable[[bytes, int], tuple[Any, int]]
     flexible: bool
     absent: Check | None
+    plausible: Step | None
 
 
 @cache
 def _request_codec(api_key: int, version: int) -> _RequestCodec:
     schema = load_request_schema(api_key, version)
-    return _RequestCodec(entity_reader(cast(Any, schema)), schema.__flexible__, absent_array(schema))
+    return _RequestCodec(
+        entity_reader(cast(Any, schema)), schema.__flexible__, absent_array(schema), plausible_arrays(schema)
+    )
 
 
 @cache
@@ -129,6 +133,8 @@ def decode_body(frame: bytes, header: tuple[int, int, int, str | None, int]) -> 
     try:
         if codec.flexible:
             position = _skip_tags(frame, position)
+        if codec.plausible is not None:
+            codec.plausible(frame, position)
         payload, _ = codec.read(frame, position)
     except Exception as error:
         # kio and its native readers raise many kinds; whatever they are, the bytes are to blame.

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from systems.broker.wire import Request, WireError, decode_request
+from systems.broker.wire import Request, WireError, decode_body, decode_header, decode_request
 from tests.systems.broker.requests_of_every_kind import mutated, request_frame, served
 from tests.systems.kafka.simulated import Simulated, simulate
 
@@ -41,6 +41,22 @@ def test_any_bytes_behind_a_header_are_a_request_or_an_error(seed: int, place: i
     api_key, version = SERVED[place]
     decoded(struct.pack(">hhih", api_key, version, 1, -1) + body)
     decoded(mutated(random.Random(seed), request_frame(random.Random(seed), api_key, version)))
+
+
+@pytest.mark.parametrize(("api_key", "version"), SERVED)
+def test_every_well_formed_request_is_taken(api_key: int, version: int) -> None:
+    rng = random.Random(1)
+    for _ in range(20):
+        frame = request_frame(rng, api_key, version)
+        header = decode_header(frame)
+        assert decode_body(frame, header).api_key == api_key
+
+
+def test_an_array_is_not_as_long_as_it_says() -> None:
+    """Once: kio made room for two billion elements, and the process was no more."""
+    frame = struct.pack(">hhihi", 20, 1, 1, -1, 0x7FFFFFFF)
+    with pytest.raises(WireError, match="2147483647 elements in 0 bytes"):
+        decode_request(frame)
 
 
 @pytest.mark.timeout(FUZZ_SECONDS * 2 + 60)
