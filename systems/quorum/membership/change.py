@@ -129,7 +129,9 @@ class Driver:
         if change is None:
             return
         known = await self._known(state)
-        if not self._older_blocked(state, known):
+        # Whose place is taken never answers again.
+        gone = change.node if change.kind == "rebuild" else change.replaced
+        if not self._older_blocked(state, known, gone):
             return
         disk = self._membership.disk
         try:
@@ -212,13 +214,13 @@ class Driver:
             return None
         return known
 
-    def _older_blocked(self, state: RingState, known: dict[str, RingKnown]) -> bool:
+    def _older_blocked(self, state: RingState, known: dict[str, RingKnown], gone: str = "") -> bool:
         """The step after this epoch is safe only once no request of the epoch before it can succeed."""
         if "ring-disagreement" in self._env.bugs:
             return True
 
         def knows(name: str) -> bool:
             there = known.get(name)
-            return there is not None and there.disk == state.members[name].disk
+            return name == gone or (there is not None and there.disk == state.members[name].disk)
 
         return self._membership.placement.blocks_older(knows, self._need)
