@@ -205,7 +205,7 @@ def test_a_corrupt_history_is_named_with_its_line(out: Path) -> None:
         (("test", *TOY, "--set", "bag.sise=1"), "did you mean 'bag.size'"),
         (("test", *TOY, "--set", "bag.size"), "expected KEY=VALUE"),
         (("test", *TOY, "--set", "bag.size=4"), "can never be satisfied"),
-        (("test", *TOY, "--on", "local", "--nemesis", "toy-cut"), "backends that can: sim"),
+        (("test", *TOY, "--nemesis", "cpu"), "backends that can: docker"),
         (("test", *TOY, "--time-limit", "soon"), "expected seconds"),
         (("test", *TOY, "--seed", "x"), "'random'"),
         (("test", *TOY, "--nodes", "x"), "not a valid integer"),
