@@ -4,6 +4,9 @@
      "isolation":"read_committed","assigned":[["orders/0",20], …]}
     {"type":"ok","process":4,"f":"end-offset","value":[["orders/0",43], …],"isolation":"read_committed"}
 
+`log_start`, `[["orders/0", 20], …]`, stands in a poll that found offsets missing: where the log begins now. What lies
+below was removed, not skipped.
+
 `assigned` stands in a process's first poll: the positions that it asked to start from. From there on each
 of its polls continues where the one before ended; nothing but a broken consumer or log skips or repeats.
 A process that takes over starts a little before the place its predecessor had reached, so that
@@ -19,7 +22,7 @@ from harness.capabilities import Consumer, Log, Record, TopicPartition
 from harness.generators import Context, Stateless
 from harness.workload import Completion, Invocation, ok
 from workloads.draining import remaining
-from workloads.reading import offsets_shown, read_or_fail, shown
+from workloads.reading import PROGRAMMING_ERRORS, offsets_shown, read_or_fail, shown
 
 OVERLAP_RECORDS = 50
 """How far a successor goes back."""
@@ -53,6 +56,7 @@ class Tail:
         self._isolation = isolation
         self._consumer: Consumer | None = None
         self._assigned: list[tuple[TopicPartition, int]] = []
+        self._gaps: dict[TopicPartition, None] = {}
 
     async def open(self) -> None:
         consumer = await self._log.consumer(isolation=self._isolation)
@@ -68,6 +72,8 @@ class Tail:
     async def _poll(self, drain: bool) -> Completion:
         records = await self.records()
         rest: dict[str, Any] = {"remaining": await self.remaining()} if drain else {}
+        if begins := await self._beginnings():
+            rest["log_start"] = begins
         return ok([shown(record) for record in records], **rest, **self.told())
 
     async def remaining(self) -> int:
@@ -79,8 +85,24 @@ class Tail:
         records = await consumer.poll(timeout_ms=timeout_ms, max_records=max_records)
         for record in records:
             partition = TopicPartition(record.topic, record.partition)
+            if record.offset > self._reached.get(partition, record.offset):
+                self._gaps[partition] = None
             self._reached[partition] = max(record.offset + 1, self._reached.get(partition, 0))
         return records
+
+    async def _beginnings(self) -> list[list[Any]]:
+        """Of the partitions of which the last poll missed something, where that is not 0."""
+        gaps, self._gaps = list(self._gaps), {}
+        if not gaps:
+            return []
+        try:
+            starts = await (await self._opened()).beginning_offsets(gaps)
+        except PROGRAMMING_ERRORS:
+            raise
+        except Exception:
+            # Nobody can tell now: the gap stays unexplained.
+            return []
+        return offsets_shown([(partition, start) for partition, start in sorted(starts.items()) if start])
 
     def told(self) -> dict[str, Any]:
         """What the completion says besides the records: the first time, where this process began."""

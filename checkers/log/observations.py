@@ -175,6 +175,9 @@ def _observe(
             started = None if assigned is None else [(str(p), int(o)) for p, o in assigned]
             for name, _ in started or ():
                 seen.partition(name)
+            for name, begins in completion.extra.get("log_start") or ():
+                partition = seen.partition(str(name))
+                partition.log_start = max(partition.log_start, int(begins))
             if records or started is not None:
                 seen.polls.append(Poll(position, started, records))
         case "end-offset" if completion is not None and completion.type == "ok":

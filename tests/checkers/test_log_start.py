@@ -48,3 +48,20 @@ def test_only_what_is_above_the_start_can_be_lost(
 def test_without_offsets_nobody_can_tell_what_was_removed() -> None:
     result = LogChecker().check(_history(3, [3, 4], offsets=False), CheckContext(config={}))
     assert result.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(("told", "expected"), [(True, set()), (False, {"lost-write"})])
+def test_a_poll_that_says_where_the_log_begins_proves_no_loss_below(told: bool, expected: set[str]) -> None:
+    """Retention overtook the only reader, and there is no final read."""
+    writer = HistoryWriter(None, lambda: 0)
+    for offset in range(5):
+        writer.append(1, "invoke", "send", key=P, value=f"1:{offset}")
+        writer.append(1, "ok", "send", key=P, value=f"1:{offset}", extra={"offset": offset})
+    writer.append(2, "invoke", "poll")
+    writer.append(2, "ok", "poll", value=[[P, 0, "1:0"]], extra={"assigned": [[P, 0]]})
+    writer.append(2, "invoke", "poll")
+    extra = {"log_start": [[P, 3]]} if told else {}
+    writer.append(2, "ok", "poll", value=[[P, offset, f"1:{offset}"] for offset in (3, 4)], extra=extra)
+    result = LogChecker().check(History(writer.ops), CheckContext(config={}))
+    assert expected <= {a.name for a in result.anomalies if not a.allowed}
+    assert told == (not {a.name for a in result.anomalies if not a.allowed})
