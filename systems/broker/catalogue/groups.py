@@ -14,10 +14,11 @@ UNDISTURBED = {
 """The schedule does the breaking."""
 IMPATIENT = {"session.timeout.ms": 3_000, "max.poll.interval.ms": 4_000, "group.stall.probability": 0.04}
 """Members hang for longer than their group waits for them."""
-FORGETFUL = {
-    "offsets.retention.minutes": 0.05,
-    "offsets.retention.check.interval.ms": 500,
-    "group.break.ms": 8_000,
+FORGETFUL = UNDISTURBED | {
+    "offsets.retention.minutes": 0.03,
+    "offsets.retention.check.interval.ms": 300,
+    "group.break.ms": 12_000,
+    "session.timeout.ms": 3_000,
 }
 """Everybody leaves for longer than the group's offsets are kept."""
 

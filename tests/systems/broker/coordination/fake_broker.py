@@ -105,6 +105,7 @@ class FakeBroker:
     """Leads every partition of `topics` and of the internal ones."""
 
     def __init__(self, bugs: frozenset[str] = frozenset(), **config: Any) -> None:
+        loop = asyncio.get_running_loop()
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.steps: list[str] = []
         self.on_step: Callable[[str], None] = lambda name: None
@@ -114,7 +115,7 @@ class FakeBroker:
             config={"group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1} | config,
             bugs=bugs,
             random=random.Random(1),
-            wall_clock=SimpleNamespace(time_ns=lambda: 1_000_000_000),
+            wall_clock=SimpleNamespace(time_ns=lambda: int((1 + loop.time()) * 1_000_000_000)),
             emit=lambda kind, **fields: self.events.append((kind, fields)),
             step=self._step,
         )
