@@ -12,9 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from harness.clusters.sim import SimBackend, SimCluster
 from harness.settings import resolve
 from harness.topology import Topology
-from systems.log_dir import LogDir
 from systems.broker.settings import SETTINGS
 from systems.broker.system import BrokerSystem
+from systems.log_dir import LogDir
 from tests.systems.broker.memory_environment import MemoryDisk
 
 

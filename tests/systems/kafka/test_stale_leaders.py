@@ -74,7 +74,7 @@ async def _overtaken(running: Simulated) -> float:
     async def read() -> float:
         consumer = await running.log("k2").consumer()
         await consumer.assign([PARTITION])
-        while (await consumer.beginning_offsets([PARTITION]))[PARTITION] < 10:
+        while (await consumer.beginning_offsets([PARTITION]))[PARTITION] < 10:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         began = asyncio.get_running_loop().time()
         consumer.seek(PARTITION, 2)
