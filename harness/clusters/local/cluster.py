@@ -302,9 +302,13 @@ class LocalCluster:
         return Evidence(False, f"{node} does not listen ({self._nodes[node].describe()})")
 
     async def pause(self, node: str) -> Evidence:
+        if node in self.topology.clients:
+            return Evidence(False, f"{node} lives in the harness's own process, which cannot be paused")
         return Evidence(*await self._nodes[node].stopped(True))
 
     async def resume(self, node: str) -> Evidence:
+        if node in self.topology.clients:
+            return Evidence(False, f"{node} was not paused")
         return Evidence(*await self._nodes[node].stopped(False))
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:

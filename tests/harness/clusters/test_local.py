@@ -75,6 +75,15 @@ def test_a_paused_node_answers_late(tmp_path: Path) -> None:
     assert max(op.end - op.start for op in history.operations if op.end is not None) > 600e6
 
 
+def test_a_client_cannot_be_paused_and_that_is_told(tmp_path: Path) -> None:
+    pause = Fault(at_ms=500, kind="pause", selector="client-0", duration_ms=500)
+    outcome = run(tmp_path, schedule=Schedule((pause,)))
+    assert outcome.result.faults["bitten"] == 0
+    assert outcome.folder is not None
+    told = [op for op in read_history(outcome.folder / "history.jsonl").faults if op.type == "ok"]
+    assert [op.value["verified"] for op in told] == [False, True]
+
+
 def test_a_node_that_never_starts_shows_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"(?s)node n1 did not start \(exit code 4\).*no such disk"):
         run(tmp_path, system="toy-mute")
