@@ -4,6 +4,9 @@ Two members were given it in the same generation; or a commit of an older genera
 younger generation had been acknowledged. A static member's successor takes up its place in the same generation: from then
 on the predecessor is fenced, and no commit of its is accepted. That a member which was thrown out goes on processing for a while is no
 violation: nobody can take back what it does, and it owns nothing.
+
+A group that was forgotten as a whole begins again with generation 1: what was before says nothing of what comes after. That
+it was, a member shows that is told of no committed offset although one had been acknowledged (`offset-regression`).
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from checkers.violations import Violation
 
 def shared_generations(turns: Sequence[Turn]) -> list[Violation]:
     """One for each partition and generation that two members were given."""
+    since = _last_forgotten(turns)
     given: dict[tuple[str, int], Turn] = {}
     found: list[Violation] = []
     told: set[tuple[str, int]] = set()
     for turn in turns:
-        if not turn.member or turn.generation < 0:
+        if not turn.member or turn.generation < 0 or turn.operation.invoke.index < since:
             continue
         for partition in turn.assigned:
             grant = partition, turn.generation
@@ -46,10 +50,12 @@ def shared_generations(turns: Sequence[Turn]) -> list[Violation]:
 
 def late_commits(turns: Sequence[Turn]) -> list[Violation]:
     """Commits that were accepted although a younger generation had committed before they were begun."""
+    since = _last_forgotten(turns)
     by_partition: dict[str, list[Commit]] = {}
     for turn in turns:
         for commit in turn.commits:
-            if commit.outcome == "ok" and commit.generation >= 0:
+            counts = commit.generation >= 0 and turn.operation.invoke.index >= since
+            if commit.outcome == "ok" and counts:
                 by_partition.setdefault(commit.partition, []).append(commit)
     found: list[Violation] = []
     for partition, commits in sorted(by_partition.items()):
@@ -109,6 +115,26 @@ def fenced_instances(turns: Sequence[Turn]) -> list[Violation]:
                     )
                 )
     return found
+
+
+def _last_forgotten(turns: Sequence[Turn]) -> int:
+    """Where the last turn began that found the group forgotten; -1 where none did."""
+    acknowledged: dict[str, int] = {}
+    for turn in turns:
+        for commit in turn.commits:
+            if commit.outcome == "ok":
+                acknowledged[commit.partition] = min(
+                    _end(commit), acknowledged.get(commit.partition, _end(commit))
+                )
+    found = [
+        turn.operation.invoke.index
+        for turn in turns
+        for fetch in turn.resumed
+        if fetch.committed is None
+        and fetch.partition in acknowledged
+        and acknowledged[fetch.partition] < turn.operation.invoke.index
+    ]
+    return max(found, default=-1)
 
 
 def _end(commit: Commit) -> int:

@@ -16,6 +16,7 @@ from checkers.group.ownership import late_commits, shared_generations
 from checkers.group.turns import turns
 from harness.checker import CheckContext
 from harness.history import History, HistoryWriter, read_history
+from harness.ops import Operation
 from harness.results import Blame, Result, Verdict
 
 HERE = Path(__file__).parent
@@ -101,9 +102,27 @@ def small_history(rng: random.Random) -> History:
     return writer.history()
 
 
+def since_it_was_forgotten(history: History) -> list[Operation]:
+    """From the last that was told of no offset although one had been acknowledged before it began."""
+    done = [o for o in history.operations if o.completion is not None]
+    ends = [
+        o.completion.index
+        for o in done
+        if o.completion is not None and any(c["outcome"] == "ok" for c in o.completion.extra["commits"])
+    ]
+    forgot = [
+        o.invoke.index
+        for o in done
+        if o.completion is not None
+        and any(committed is None for _, committed, _ in o.completion.extra.get("resumed", ()))
+        and any(end < o.invoke.index for end in ends)
+    ]
+    return [o for o in done if o.invoke.index >= max(forgot, default=-1)]
+
+
 def naive_late_commits(history: History) -> set[int]:
     """Every commit that was accepted although one of a younger generation had ended before it began."""
-    done = [o for o in history.operations if o.completion is not None]
+    done = since_it_was_forgotten(history)
     found = set()
     for operation in done:
         for other in done:
@@ -121,7 +140,7 @@ def naive_late_commits(history: History) -> set[int]:
 def naive_shared(history: History) -> set[int]:
     """Every generation that two members say they had the partition in."""
     members: dict[int, set[str]] = {}
-    for operation in history.operations:
+    for operation in since_it_was_forgotten(history):
         assert operation.completion is not None
         extra = operation.completion.extra
         members.setdefault(extra["generation"], set()).add(extra["member"])
