@@ -278,12 +278,16 @@ class SshCluster:
         return Evidence(False, f"{node} does not listen ({await self._nodes[node].ask('state')})")
 
     async def pause(self, node: str) -> Evidence:
+        if node in self.topology.clients:
+            return Evidence(False, f"{node} lives in the harness's own process, which cannot be paused")
         there = self._nodes[node]
         stopped = await there.ask("pause", paused=True)
         there.paused = True
         return Evidence(stopped, f"{node} is {'stopped' if stopped else 'not stopped'}")
 
     async def resume(self, node: str) -> Evidence:
+        if node in self.topology.clients:
+            return Evidence(False, f"{node} was not paused")
         there = self._nodes[node]
         stopped = await there.ask("pause", paused=False)
         there.paused = False
