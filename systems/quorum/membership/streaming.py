@@ -54,7 +54,7 @@ class Streaming:
             self._membership.changed.clear()
             if not self.complete and self._membership.serving:
                 await self._fetch_all(self._membership.placement)
-            if self.complete:
+            if self.complete or not self._membership.serving:
                 await self._membership.changed.wait()
 
     async def _fetch_all(self, placement: Placement) -> None:
