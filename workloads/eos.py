@@ -102,7 +102,7 @@ class Eos:
         isolation = str(config.get("isolation.level", "read_committed"))
         sender = Sender(log)
         instances = _Instances(log, test, process)
-        tail = Tail(log, _outputs(config), self._reached.setdefault(slot, {}), isolation)
+        tail = Tail(log, _outputs(config), self._reached.setdefault(slot, {}), isolation, transactions=True)
         reader = Reader(log, isolation, high_watermark=True)
         offsets = CommittedOffsets(log, GROUP, _inputs(config))
         handlers = {

@@ -49,7 +49,10 @@ class Tail:
         partitions: Sequence[TopicPartition],
         reached: dict[TopicPartition, int],
         isolation: str,
+        *,
+        transactions: bool = False,
     ) -> None:
+        """`transactions`: offsets go to markers and aborted records all the time, and nothing is asked about them."""
         self._log = log
         self._partitions = list(partitions)
         self._reached = reached
@@ -57,6 +60,7 @@ class Tail:
         self._consumer: Consumer | None = None
         self._assigned: list[tuple[TopicPartition, int]] = []
         self._gaps: dict[TopicPartition, None] = {}
+        self._transactions = transactions
 
     async def open(self) -> None:
         consumer = await self._log.consumer(isolation=self._isolation)
@@ -93,7 +97,7 @@ class Tail:
     async def _beginnings(self) -> list[list[Any]]:
         """Of the partitions of which the last poll missed something, where that is not 0."""
         gaps, self._gaps = list(self._gaps), {}
-        if not gaps:
+        if not gaps or self._transactions:
             return []
         try:
             starts = await (await self._opened()).beginning_offsets(gaps)

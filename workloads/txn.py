@@ -273,7 +273,7 @@ class _Instances:
             self._producer = producer
         if self._tail is None:
             reached = self._reached.setdefault(str(op.key), {})
-            self._tail = Tail(self._log, self._partitions, reached, self._isolation)
+            self._tail = Tail(self._log, self._partitions, reached, self._isolation, transactions=True)
         running = _Running(op, self._producer, self._tail)
         try:
             return await running.run()
