@@ -134,11 +134,10 @@ class CoordinatorLog(Generic[S]):
             raise KafkaError(ErrorCode.coordinator_not_available, f"{self.topic} does not exist yet")
         return coordinator_partition(key, len(topic.partitions))
 
-    def shard_of(self, key: str, *, while_loading: bool = False) -> Shard[S]:
-        """For a request. Raises NOT_COORDINATOR, or COORDINATOR_LOAD_IN_PROGRESS until the replay is complete
-        (`while_loading`: the mistake of not waiting for it)."""
-        index = self.partition_of(key)
-        shard = self._shards[index] if while_loading and index in self._shards else self.shard(index)
+    def shard_of(self, key: str) -> Shard[S]:
+        """For a request. Raises NOT_COORDINATOR, or COORDINATOR_LOAD_IN_PROGRESS until the replay is
+        complete."""
+        shard = self.shard(self.partition_of(key))
         self.check_leads(shard)
         return shard
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.catalogue import Directed, Entry
 from harness.schedule import Schedule
-from systems.broker.catalogue.faults import cut, kill
+from systems.broker.catalogue.faults import cut
 
 UNDISTURBED = {
     "group.crash.probability": 0,
@@ -92,26 +92,6 @@ ENTRIES: tuple[Entry, ...] = (
         nemesis="none",
         settings={"group.leave.probability": 0.04, "group.away.max.ms": 1_000},
         remedy="the join barrier waits for every member of the last generation, or expels it",
-    ),
-    Entry(
-        name="coordinator-serves-while-loading",
-        priority=2,
-        mechanism="a new coordinator says that nothing is committed while it still replays its log",
-        source="KAFKA-2163; apache/kafka#2436",
-        expect=("offset-regression", "consume-lost"),
-        workload="group",
-        nemesis="kill",
-        settings={"group.leave.probability": 0.04, "group.away.max.ms": 1_000},
-        remedy="COORDINATOR_LOAD_IN_PROGRESS until the replay is complete",
-        directed=Directed(
-            workload="group",
-            schedule=Schedule(
-                tuple(kill("group-coordinator(workers)", 5_000 + 9_000 * turn, 4_000) for turn in range(3))
-            ),
-            settings={"group.leave.probability": 0.1, "group.away.max.ms": 500},
-            time_limit_ms=35_000,
-            rate=100.0,
-        ),
     ),
     Entry(
         name="offsets-expired-early",

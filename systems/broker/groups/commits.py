@@ -159,8 +159,7 @@ class OffsetCommits:
 
     def _fetch(self, group_id: str, topics: Sequence[Any] | None, require_stable: bool) -> dict[str, Any]:
         try:
-            early = "coordinator-serves-while-loading" in self._broker.env.bugs
-            offsets = self._log.shard_of(group_id, while_loading=early).state.offsets
+            offsets = self._log.shard_of(group_id).state.offsets
         except KafkaError as error:
             return {"group_id": group_id, "topics": [], "error_code": error.code}
         committed = offsets.committed.get(group_id, {})
