@@ -17,7 +17,9 @@ from workloads.group_turns import Hazards
 
 
 class RebalanceStorm(Group):
-    description = "a consumer group whose members come and go all the time: it must lose nothing, and come to rest"
+    description = (
+        "a consumer group whose members come and go all the time: it must lose nothing, and come to rest"
+    )
     settings: tuple[Setting, ...] = (
         *Group.settings,
         Setting(
