@@ -60,6 +60,15 @@ def test_a_voter_that_lost_its_disk_is_another_voter() -> None:
     assert run("register", "wipe", profile="raft", seconds=20).situations["voters-changed"]
 
 
+@pytest.mark.parametrize("workload", ["register", "write-once", "siblings"])
+def test_nodes_come_and_go_under_load(workload: str) -> None:
+    result = run(workload, "partition+kill+membership", settings={"spares": 2}, seconds=20)
+    assert result.verdict is Verdict.VALID, result.reason or [a.summary for a in result.anomalies]
+    changed = [result.situations[f"ring-{how}"] for how in ("joined", "left", "replaced")]
+    assert sum(changed)
+    assert result.situations["ranges-fetched"]
+
+
 WRONG = [
     ("set-rmw", "none", {}, (), "lost-update"),
     ("counter", "none", {"counter.style": "rmw"}, (), "counter-under"),
