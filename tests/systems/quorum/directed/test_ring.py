@@ -84,6 +84,27 @@ def test_a_new_owner_fetches_from_a_quorum(bugs: frozenset[str], seen: Any) -> N
     assert simulate(replaced_with_a_laggard, bugs=bugs, spares=1, **UNMENDED) == seen
 
 
+async def left_with_a_laggard(running: Simulated) -> Any:
+    """One of three lacks a write, one leaves. Then the third is cut off."""
+    leaving, lagging, left = sorted(running.inside)
+    await running.part(lagging, leaving, left, *running.outside)
+    await asyncio.sleep(10.0)
+    await running.put(left, 1)
+    await running.join(lagging, leaving, left, *running.outside)
+    await asyncio.sleep(10.0)
+    assert (await running.change("leave", leaving)).verified
+    await running.part(left, lagging, *running.outside)
+    await asyncio.sleep(10.0)
+    return await running.get(lagging)
+
+
+@pytest.mark.parametrize(
+    ("bugs", "seen"), [(NONE, 1), (frozenset({"cleanup-before-handoff"}), None)], ids=["right", "wrong"]
+)
+def test_nothing_is_dropped_before_it_was_handed_over(bugs: frozenset[str], seen: Any) -> None:
+    assert simulate(left_with_a_laggard, bugs=bugs, **UNMENDED) == seen
+
+
 async def two_disks_lost(running: Simulated) -> Any:
     """One after the other; then the third replica is cut off."""
     first, second, third = running.inside
