@@ -105,7 +105,6 @@ class FakeBroker:
     """Leads every partition of `topics` and of the internal ones."""
 
     def __init__(self, bugs: frozenset[str] = frozenset(), **config: Any) -> None:
-        loop = asyncio.get_running_loop()
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.steps: list[str] = []
         self.on_step: Callable[[str], None] = lambda name: None
@@ -115,7 +114,9 @@ class FakeBroker:
             config={"group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1} | config,
             bugs=bugs,
             random=random.Random(1),
-            wall_clock=SimpleNamespace(time_ns=lambda: int((1 + loop.time()) * 1_000_000_000)),
+            wall_clock=SimpleNamespace(
+                time_ns=lambda: int((1 + asyncio.get_running_loop().time()) * 1_000_000_000)
+            ),
             emit=lambda kind, **fields: self.events.append((kind, fields)),
             step=self._step,
         )
