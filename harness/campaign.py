@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -26,6 +29,8 @@ from harness.results import Anomaly, Result, Verdict
 from harness.spec import Spec
 
 RUNS_PER_PROCESS = 20
+PARENT_HEARS_S = 1.0
+POLL_S = 0.01
 
 After = Callable[[Outcome], tuple[str, ...]]
 
@@ -228,7 +233,8 @@ class Pool:
         os.environ["PYTHONHASHSEED"] = HASH_SEED
         # Not fork: a child must not inherit the parent's loops, patches and open files.
         processes = get_context("spawn")
-        self._stop = processes.Event()
+        # Without a lock: it is read in a signal handler.
+        self._stop = processes.RawValue("b", 0)
         self.broken = False
         self._executor = ProcessPoolExecutor(
             self.cores,
@@ -246,11 +252,13 @@ class Pool:
 
     @property
     def stopping(self) -> bool:
-        return bool(self._stop.is_set())
+        return bool(self._stop.value)
 
     def stop(self) -> None:
-        """No further run begins; those under way end as their own Ctrl-C lets them."""
-        self._stop.set()
+        """No further run begins; those under way are told to end early, as by a Ctrl-C."""
+        self._stop.value = 1
+        for worker in active_children():
+            worker.terminate()
 
     def submit(self, spec: Spec, root: Path | None, after: After | None = None) -> Future[bytes | None]:
         try:
@@ -265,6 +273,9 @@ class Pool:
             told = future.result()
         except BrokenProcessPool:
             self.broken = True
+            if self.stopping:
+                # Told to end before it could listen.
+                return None
             raise _KILLED from None
         return None if told is None else msgspec.json.decode(told, type=RunLine)
 
@@ -276,7 +287,7 @@ _KILLED = UserError(
 
 
 _stop: Any = None
-"""The campaign's event, in a worker process: set when no further run shall begin."""
+"""Of the campaign, in a worker process: its value is set when no further run shall begin."""
 
 
 def _begin(stop: Any) -> None:
@@ -284,10 +295,21 @@ def _begin(stop: Any) -> None:
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _told_to_end)
+
+
+def _told_to_end(signum: int, frame: FrameType | None) -> None:
+    """Between two runs. The parent tells everybody once the campaign stops, and a supervisor may have told the whole
+    group before; without a stop it is the executor that ends the workers of a broken pool."""
+    deadline = time.monotonic() + PARENT_HEARS_S
+    while not _stop.value:
+        if time.monotonic() > deadline:
+            sys.exit(1)
+        time.sleep(POLL_S)
 
 
 def _one(spec: bytes, root: Path | None, after: After | None) -> bytes | None:
-    if _stop.is_set():
+    if _stop.value:
         return None
     outcome = execute(msgspec.json.decode(spec, type=Spec), root=root)
     failures = after(outcome) if after is not None else ()

@@ -179,7 +179,8 @@ def _run(
 
 @contextlib.contextmanager
 def _interruptible(interrupt: Interrupt) -> Iterator[None]:
-    """Ctrl-C once: an early, orderly end. Twice: at once. Only the main thread gets signals."""
+    """Ctrl-C once: an early, orderly end. Twice: at once. SIGTERM is as one Ctrl-C, however often it comes: `timeout`
+    and supervisors send it to a process and again to its group. Only the main thread gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -189,11 +190,17 @@ def _interruptible(interrupt: Interrupt) -> Iterator[None]:
             raise KeyboardInterrupt
         interrupt.requested = True
 
-    before = signal.signal(signal.SIGINT, pressed)
+    def told(signum: int, frame: FrameType | None) -> None:
+        interrupt.requested = True
+
+    before = {
+        number: signal.signal(number, do) for number, do in ((signal.SIGINT, pressed), (signal.SIGTERM, told))
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, do in before.items():
+            signal.signal(number, do)
 
 
 def _schedule_file(folder: Path | None) -> str:

@@ -45,7 +45,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Interrupt:
-    """Set by Ctrl-C; polled by the runner. The first asks for an early but orderly end."""
+    """Set by Ctrl-C and SIGTERM; polled by the runner. The first asks for an early but orderly end."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -28,7 +28,7 @@ EXIT_CODES = (
     (group.INVALID, "`invalid`: a violation, with its witness; or something else than `--expect` names"),
     (group.BAD_INPUT, "bad input or a missing piece of the environment; one line on stderr says what to do"),
     (group.UNKNOWN, "`unknown`: the run proves nothing either way, and says why"),
-    (group.INTERRUPTED, "interrupted by Ctrl-C; what was recorded is stored and judged"),
+    (group.INTERRUPTED, "interrupted by Ctrl-C or SIGTERM; what was recorded is stored and judged"),
 )
 
 

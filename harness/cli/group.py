@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import click
@@ -63,7 +68,8 @@ class LazyGroup(click.Group):
         debug = "--debug" in (sys.argv if arguments is None else arguments)
         kwargs["standalone_mode"] = False
         try:
-            code = super().main(*args, **kwargs)
+            with _terminable():
+                code = super().main(*args, **kwargs)
         except UserError as error:
             if debug:
                 traceback.print_exc()
@@ -81,6 +87,25 @@ class LazyGroup(click.Group):
             click.echo("chaos: this is a bug of chaos, not a finding: please report it", err=True)
             code = UNKNOWN
         sys.exit(code if isinstance(code, int) else VALID)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is a Ctrl-C, once: whoever sends it twice wants no harder end than who sends it once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def told(signum: int, frame: FrameType | None) -> None:
+        # Not SIG_IGN, which the programs that are started from here would inherit.
+        signal.signal(signal.SIGTERM, lambda signum, frame: None)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(

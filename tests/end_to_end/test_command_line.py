@@ -287,6 +287,35 @@ def test_ctrl_c_ends_a_run_early_and_judges_it(out: Path) -> None:
     assert '"f":"read"' in (out / "latest" / "history.jsonl").read_text().splitlines()[-1]
 
 
+def test_sigterm_ends_a_run_as_one_ctrl_c_does_however_often_it_comes(out: Path) -> None:
+    words = ("test", *TOY, "--time-limit", "30m", "--nemesis", "toy-kill", "--out", out, "--json")
+    running = process(*words)
+    wait_for_lines(out, 2_000)
+    running.send_signal(signal.SIGTERM)
+    running.send_signal(signal.SIGTERM)
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130, stderr
+    [run] = json.loads(stdout)["runs"]
+    assert run["verdict"] == "valid"
+    assert '"f":"read"' in (out / "latest" / "history.jsonl").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_sigterm_ends_a_campaign_and_keeps_what_is_done(out: Path, whole_group: bool) -> None:
+    words = ("test", *TOY, "--time-limit", "10m", "--runs", "40", "--cores", "1", "--out", out, "--json")
+    running = process(*words)
+    folder = wait_for_lines(out, 2_000)
+    if whole_group:
+        for worker in children(running.pid):
+            os.kill(worker, signal.SIGTERM)
+    running.send_signal(signal.SIGTERM)
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130, stderr
+    told = json.loads(stdout)
+    assert str(folder) in [run["dir"] for run in told["runs"]]
+    assert len(told["runs"]) < 5
+
+
 def test_ctrl_c_twice_stops_at_once_and_still_judges(out: Path) -> None:
     words = ("test", *TOY, "--time-limit", "30m", "--set", "bag.mischief=spin")
     running = process(*words, "--concurrency", "1", "--out", out, "--json")

@@ -123,7 +123,7 @@ def test_nodes_do_not_outlive_a_killed_harness(tmp_path: Path) -> None:
     wait_for(lambda: [] if node_processes(tmp_path) else [1])
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_paused_nodes_do_not_outlive_their_harness(tmp_path: Path, how: signal.Signals, code: int) -> None:
     pauses = Schedule((Fault(at_ms=0, kind="pause", selector="all", duration_ms=60_000),))
     schedule = tmp_path / "schedule.json"
@@ -140,6 +140,36 @@ def test_paused_nodes_do_not_outlive_their_harness(tmp_path: Path, how: signal.S
     running.send_signal(how)
     assert running.wait(timeout=60) == code
     wait_for(lambda: [] if node_processes(tmp_path) else [1])
+
+
+def test_sigterm_undoes_the_faults_and_judges_what_there_is(tmp_path: Path) -> None:
+    schedule = tmp_path / "schedule.json"
+    cut = Schedule((Fault(at_ms=0, kind="partition", selector="n1", duration_ms=60_000),))
+    schedule.write_bytes(msgspec.json.encode(cut))
+    running = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from harness.cli import main; main()", "test", "--system", "toy-bag"),
+            *("--workload", "bag", "--on", "local", "--time-limit", "60", "--out", str(tmp_path), "--json"),
+            *("--schedule", str(schedule)),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: [1] if b'"ok"' in b"".join(f.read_bytes() for f in histories(tmp_path)) else [])
+    time.sleep(1)
+    running.send_signal(signal.SIGTERM)
+    [told] = msgspec.json.decode(running.communicate(timeout=60)[0])["runs"]
+    assert running.returncode == 130
+    assert told["verdict"] == "valid", told["reason"]
+    assert node_processes(tmp_path) == []
+    [file] = histories(tmp_path)
+    history = read_history(file)
+    assert [op.f for op in history.faults if op.type == "ok"] == ["partition", "heal-partition"]
+    assert history.operations[-1].f == "read"
+
+
+def histories(root: Path) -> list[Path]:
+    return list(root.glob("2*/history.jsonl"))
 
 
 def test_up_serves_until_ctrl_c(tmp_path: Path) -> None:
