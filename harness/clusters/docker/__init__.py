@@ -5,7 +5,7 @@
 | `backend.py` | what `--on docker` is: requirements, one run from network to cleanup |
 | `cluster.py` | the fault surface |
 | `node.py` | one node: two containers, as in a Kubernetes pod |
-| `links.py`, `netem.py` | links between nodes, and between clients and nodes |
+| `links.py` | links between nodes, and between clients and nodes |
 | `asking.py` | what the harness asks of a sandbox |
 | `sandbox.py` | the program of a node's first container: it holds the node's network and disk, and breaks them |
 | `attached.py` | standard streams of a container |

@@ -15,9 +15,9 @@ from harness.clusters.client_tasks import ClientLoop, TaskHost
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.leftovers import remove_run
 from harness.clusters.docker.links import DockerLinks, side_by_side
-from harness.clusters.docker.netem import Quality
 from harness.clusters.docker.node import DISK, MOUNT, PUBLISHED, DockerNode
 from harness.clusters.event_files import EventFiles
+from harness.clusters.netem import Quality
 from harness.errors import UserError
 from harness.node import Address, NodeEvent
 from harness.process import NodeFile, Port

@@ -131,7 +131,7 @@ def poor_links(client: Any) -> list[tuple[str, bool, str]]:
     images = client.images.list(filters={"label": f"{LABEL}=node"})
     if not images:
         return []
-    script = "from harness.clusters.docker import netem; print(netem.available())"
+    script = "from harness.clusters import netem; print(netem.available())"
     with explained("ask whether the kernel has netem"):
         has_it = _said(client, images[0].id, script, cap_add=["NET_ADMIN"]) == "True"
     return [

@@ -13,9 +13,9 @@ import time
 from collections.abc import Awaitable, Collection, Iterable, Mapping
 
 from harness.cluster import Evidence, How
-from harness.clusters.docker.netem import Quality
 from harness.clusters.docker.node import DockerNode
 from harness.clusters.links import Links
+from harness.clusters.netem import Quality
 from harness.node import Address
 
 PROBE_S = 0.03

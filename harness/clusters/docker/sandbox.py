@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.clusters.docker import netem
-from harness.clusters.docker.netem import SOUND, Quality
+from harness.clusters import netem
 from harness.clusters.firewall import Firewall, FirewallError
 from harness.clusters.links import Links
+from harness.clusters.netem import SOUND, Quality
 from harness.kept_disk import JOURNAL, lose_power
 from harness.node import Address
 from harness.run_id import VARIABLE

@@ -23,6 +23,7 @@ from typing import Any
 from harness.clusters.firewall import Firewall, FirewallError
 from harness.clusters.links import Links
 from harness.clusters.process_tree import kernel_state, signal_tree
+from harness.clusters.ssh.queues import Queues
 from harness.kept_disk import lose_power
 from harness.node import Address
 from harness.run_id import VARIABLE
@@ -49,7 +50,9 @@ class Agent:
     def __init__(self, folder: Path, run: str, *, sudo: bool) -> None:
         self._folder = folder
         self._run = run
-        self._firewall = Firewall(run, root=SUDO if sudo and os.geteuid() != 0 else ())
+        root = SUDO if sudo and os.geteuid() != 0 else ()
+        self._firewall = Firewall(run, root=root)
+        self._queues = Queues(folder, root=root)
         self._links: Links | None = None
         self._probes: dict[str, None] = {}
         self._node: subprocess.Popen[bytes] | None = None
@@ -192,9 +195,17 @@ class Agent:
     async def on_heal(self, source: str) -> None:
         self._firewall.heal(source)
 
+    async def on_queues(self, peers: list[str]) -> str:
+        """Why this kernel cannot make the links to these hosts poor; empty where it can."""
+        return await asyncio.to_thread(self._queues.open, peers)
+
+    async def on_slow(self, peer: str, quality: dict[str, float]) -> None:
+        """By the kernel."""
+        self._queues.degrade(peer, quality)
+
     async def on_relay(self, source: str, places: list[tuple[str, str, int]]) -> list[tuple[str, int]]:
         """Opens a proxy of a link for each (node, host, port); where they listen. What the node dials goes through
-        them, so that a link can be poor without a change to the host's own queues."""
+        them, so that a link can be poor where the kernel cannot make it so."""
         if self._links is None:
             self._links = Links()
         return [await self._links.open(source, target, Address(host, port)) for target, host, port in places]
@@ -229,12 +240,12 @@ class Agent:
 
     def undo(self) -> None:
         """However it ends."""
-        try:
-            self._firewall.heal_all()
-        finally:
-            self.kill_now()
+        with contextlib.ExitStack() as stack:
             if self._links is not None:
-                self._links.close()
+                stack.callback(self._links.close)
+            stack.callback(self.kill_now)
+            stack.callback(self._queues.close)
+            stack.callback(self._firewall.heal_all)
 
     def news(self) -> list[dict[str, Any]]:
         """What the node has told since the last call, and that it ended, if nobody asked for that."""

@@ -79,6 +79,8 @@ class SshCluster:
         self._members = [node.name for node in topology.founders]
         self._relays: dict[tuple[str, str, str], tuple[str, int]] = {}
         """(source, node, use of the port) -> what the source dials: a proxy of that link on its own host."""
+        self._without_netem = ""
+        """Why proxies make links poor; empty where the hosts' kernels do."""
         self._links = Links(seed)
         """Of clients only."""
         self._opening: dict[tuple[str, Address], asyncio.Future[Address]] = {}
@@ -127,7 +129,7 @@ class SshCluster:
         program = Program(self._system)
         await _all(node.open(self._system, program, self._heard) for node in self._nodes.values())
         if not self._foreign:
-            await _all(self._lay_relays(node) for node in self._nodes.values())
+            await self._lay_links()
         await _all(self._start_node(name, founder=True) for name in self.members)
         for name in self.members:
             if not await self._listens(name):
@@ -138,6 +140,16 @@ class SshCluster:
                 )
         if faketime.needed(self._system, self._config):
             await faketime.probe(self._system, self, self.members)
+
+    async def _lay_links(self) -> None:
+        """One kind for all: a connection that one end's kernel and the other's proxy made slow would be too slow."""
+        nodes = self._nodes.values()
+        for node in nodes:
+            peers = [peer.host.address for peer in nodes if peer is not node]
+            if why := await _answered(node.ask("queues", peers=peers)) if peers else "":
+                self._without_netem = f"{node.host.address}: {why}"
+                await _all(self._lay_relays(each) for each in nodes)
+                return
 
     async def _lay_relays(self, node: SshNode) -> None:
         wanted = [
@@ -398,11 +410,16 @@ class SshCluster:
         ends = [self._nodes[end] for end in (source, target) if end in self._nodes]
         if len(ends) == 1:
             self._links.degrade(source, target, **quality)
+            means = "proxies, as all links of clients"
+        elif not self._without_netem:
+            await ends[0].ask("slow", peer=ends[1].host.address, quality=quality)
+            means = "netem"
         else:
             # Each end keeps the connections that it dialled.
             for end in ends:
                 await end.ask("degrade", source=source, target=target, quality=quality)
-        return Evidence(True, f"from {source} to {target}: {latency_ms:g} ms, {loss:.0%} lost")
+            means = f"proxies ({self._without_netem})"
+        return Evidence(True, f"from {source} to {target}: {latency_ms:g} ms, {loss:.0%} lost, by {means}")
 
     async def delay_messages(
         self, source: str, target: str, *, kind: str, latency_ms: float, jitter_ms: float
@@ -456,6 +473,14 @@ class SshCluster:
         task = asyncio.ensure_future(work)
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+
+async def _answered(asking: Coroutine[Any, Any, Any]) -> Any:
+    """While the run is being prepared. Raises `UserError`."""
+    try:
+        return await asking
+    except AgentError as error:
+        raise UserError(str(error)) from None
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:

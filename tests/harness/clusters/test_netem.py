@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.clusters.docker.netem import Quality, tree
+from harness.clusters.netem import Quality, tree
 
 
 def test_sound_links_need_no_tree() -> None:

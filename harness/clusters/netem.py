@@ -1,4 +1,4 @@
-"""Poor links by the kernel's `netem`, where it has it: a tree of queues on the node's interface, one branch for each
+"""Poor links by the kernel's `netem`, where it has it: a tree of queues on the interface of the node's machine, one branch for each
 address that packets are slow or lost on the way to.
 
 What passes no branch is not touched. The tree is built anew at every change: packets that wait in it are lost then, as
@@ -7,8 +7,9 @@ on a link that is switched, and TCP sends them again.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 UNLIMITED = "100gbit"
@@ -51,33 +52,58 @@ def tree(interface: str, links: Mapping[str, Quality]) -> list[str]:
     return lines
 
 
-def available(interface: str = "lo") -> bool:
-    """Whether this kernel has what the tree is made of."""
+def available(interface: str = "lo", *, root: Sequence[str] = ()) -> bool:
+    """Whether this kernel has what the tree is made of. `root` is what commands of root begin with. An interface whose
+    queues somebody has chosen is not tried."""
     lines = tree(interface, {"127.255.255.254": Quality(latency_ms=1)})
     try:
-        return _batch(lines) == ""
+        if not is_default(interface, root=root):
+            return False
+        try:
+            return _batch(lines, root) == ""
+        finally:
+            clear(interface, root=root)
     except OSError:
         return False
-    finally:
-        clear(interface)
 
 
-def apply(interface: str, links: Mapping[str, Quality]) -> str:
+def is_default(interface: str, *, root: Sequence[str] = ()) -> bool:
+    """Whether its queues are the kernel's own choice, which comes back by itself when the tree is gone: of all
+    queues, only those have the handle 0."""
+    shown = subprocess.run(
+        [*root, _tc(), "qdisc", "show", "dev", interface], capture_output=True, text=True, check=False
+    )
+    handles = [line.split()[2] for line in shown.stdout.splitlines() if " root " in f"{line} "]
+    return shown.returncode == 0 and handles == ["0:"]
+
+
+def apply(interface: str, links: Mapping[str, Quality], *, root: Sequence[str] = ()) -> str:
     """What `tc` complains of; nothing where it worked."""
-    clear(interface)
-    return _batch(tree(interface, links)) if links else ""
+    clear(interface, root=root)
+    return _batch(tree(interface, links), root) if links else ""
 
 
-def clear(interface: str) -> None:
+def clear(interface: str, *, root: Sequence[str] = ()) -> None:
     """Of one without a tree, too."""
     try:
-        subprocess.run(["tc", "qdisc", "del", "dev", interface, "root"], capture_output=True, check=False)
+        subprocess.run(
+            [*root, _tc(), "qdisc", "del", "dev", interface, "root"], capture_output=True, check=False
+        )
     except OSError:
         return
 
 
-def _batch(lines: list[str]) -> str:
+def _batch(lines: list[str], root: Sequence[str]) -> str:
     done = subprocess.run(
-        ["tc", "-batch", "-"], input="\n".join(lines) + "\n", capture_output=True, text=True, check=False
+        [*root, _tc(), "-batch", "-"],
+        input="\n".join(lines) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stderr.strip() or "tc failed" if done.returncode else ""
+
+
+def _tc() -> str:
+    """Who comes in over SSH often has no `sbin` on the path."""
+    return shutil.which("tc") or shutil.which("tc", path="/usr/sbin:/sbin") or "tc"
