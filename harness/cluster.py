@@ -8,7 +8,7 @@ and also connect client hosts to nodes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -176,6 +176,13 @@ class Discerning(Protocol):
     """What a backend also has that can do to some systems less than to others."""
 
     def capabilities_with(self, system: Any) -> frozenset[str]: ...
+
+
+@runtime_checkable
+class SetsClocks(Protocol):
+    """What a backend also has whose machines' own clocks may be set, if whoever owns them says so."""
+
+    def sets_clocks(self, config: Mapping[str, Any]) -> bool: ...
 
 
 Scenario = Callable[[Cluster], Awaitable[T]]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import control
 from harness.capabilities import DefiniteFailure
-from harness.cluster import Cluster, Evidence
+from harness.cluster import Cluster, Evidence, SetsClocks
 from harness.errors import UserError
 from harness.schedule import Schedule
 from harness.settings import Setting
@@ -47,16 +47,29 @@ def needed(system: object, config: Mapping[str, object]) -> bool:
     return isinstance(system, Foreign) and bool(config.get(SETTING.name))
 
 
-def check_fakeable(name: str, system: object, config: Mapping[str, object], schedule: Schedule) -> None:
+def check_fakeable(
+    name: str, system: object, config: Mapping[str, object], schedule: Schedule, backend: object = None
+) -> None:
     """Raises `UserError` where a clock is to be moved that is not ours, and the run is not prepared for it."""
     if "clock" not in schedule.kinds or not isinstance(system, Foreign):
         return
-    if SETTING.name not in config or not isinstance(system, TellsTime):
-        raise UserError(f"system '{name}' is a program whose clock cannot be moved: leave out clock faults")
-    if not config[SETTING.name]:
+    fakeable = SETTING.name in config and isinstance(system, TellsTime)
+    if fakeable and config[SETTING.name]:
+        return
+    if isinstance(backend, SetsClocks) and backend.sets_clocks(config):
+        return
+    instead = (
+        ", or call every host disposable in the inventory, so that its own clock may be set"
+        if isinstance(backend, SetsClocks)
+        else ""
+    )
+    if not fakeable:
         raise UserError(
-            f"system '{name}' must run under libfaketime for clock faults: give --set faketime=true"
+            f"system '{name}' is a program whose clock cannot be moved: leave out clock faults{instead}"
         )
+    raise UserError(
+        f"system '{name}' must run under libfaketime for clock faults: give --set faketime=true{instead}"
+    )
 
 
 class FakedClock:

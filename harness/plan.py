@@ -105,7 +105,7 @@ def resolve(spec: Spec) -> Plan:
     check_schedule(schedule, topology, system.view(topology))
     needed = schedule.needs.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.needs
     _check_seams(spec, system, topology, schedule, needed)
-    check_fakeable(spec.system, system, config, schedule)
+    check_fakeable(spec.system, system, config, schedule, registry.load("backends", spec.backend))
     # A promotion is asked of the system alone: no backend has to do anything for it.
     _check_faults(spec, system, needed - {PROMOTE})
     resolved = msgspec.structs.replace(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,22 @@ def test_a_clock_that_is_not_ours_needs_the_setting() -> None:
         check_fakeable("etcd", system, {"faketime": False}, CLOCK)
     check_fakeable("etcd", system, {"faketime": True}, CLOCK)
     check_fakeable("etcd", system, {"faketime": False}, Schedule())
+
+
+class OwnClocks:
+    def __init__(self, *, disposable: bool) -> None:
+        self._disposable = disposable
+
+    def sets_clocks(self, config: Mapping[str, Any]) -> bool:
+        return self._disposable
+
+
+def test_disposable_hosts_need_no_setting() -> None:
+    system = EtcdSystem()
+    check_fakeable("etcd", system, {"faketime": False}, CLOCK, OwnClocks(disposable=True))
+    with pytest.raises(UserError, match="disposable in the inventory") as refused:
+        check_fakeable("etcd", system, {"faketime": False}, CLOCK, OwnClocks(disposable=False))
+    assert "\n" not in str(refused.value)
 
 
 def test_a_missing_library_names_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from harness.clusters.firewall import Firewall, FirewallError
 from harness.clusters.links import Links
 from harness.clusters.process_tree import kernel_state, signal_tree
+from harness.clusters.ssh.host_clock import HostClock
 from harness.clusters.ssh.queues import Queues
 from harness.kept_disk import lose_power
 from harness.node import Address
@@ -36,6 +37,8 @@ PROBE_COPIES = 3
 """Of a probe: one lost datagram is no cut link."""
 DIAL_S = 2.0
 POLL_S = 0.05
+CLOCK_STEP_S = 0.25
+"""So often a clock that drifts is set."""
 SILENCE_S = 20.0
 """The harness asks for something every few seconds."""
 TERMINATE_S = 3.0
@@ -53,6 +56,7 @@ class Agent:
         root = SUDO if sudo and os.geteuid() != 0 else ()
         self._firewall = Firewall(run, root=root)
         self._queues = Queues(folder, root=root)
+        self._clock = HostClock(folder, root=root)
         self._links: Links | None = None
         self._probes: dict[str, None] = {}
         self._node: subprocess.Popen[bytes] | None = None
@@ -195,6 +199,10 @@ class Agent:
     async def on_heal(self, source: str) -> None:
         self._firewall.heal(source)
 
+    async def on_set_clock(self, offset_ms: float, rate: float) -> float:
+        """The host's own, which must be disposable; by how many milliseconds it is ahead then."""
+        return self._clock.move(offset_ms, rate)
+
     async def on_queues(self, peers: list[str]) -> str:
         """Why this kernel cannot make the links to these hosts poor; empty where it can."""
         return await asyncio.to_thread(self._queues.open, peers)
@@ -245,7 +253,14 @@ class Agent:
                 stack.callback(self._links.close)
             stack.callback(self.kill_now)
             stack.callback(self._queues.close)
+            stack.callback(self._clock.restore)
             stack.callback(self._firewall.heal_all)
+
+    def keep_clock_drifting(self) -> None:
+        # One step that fails leaves it where it was; the fault has said whether it can be set.
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            if self._clock.drifts:
+                self._clock.step()
 
     def news(self) -> list[dict[str, Any]]:
         """What the node has told since the last call, and that it ended, if nobody asked for that."""
@@ -286,7 +301,7 @@ async def _serve(agent: Agent) -> None:
         loop.add_signal_handler(number, asyncio.current_task().cancel)  # type: ignore[union-attr]
     reader = asyncio.StreamReader(limit=2**24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    telling = asyncio.ensure_future(_tell_news(agent))
+    at_work = [asyncio.ensure_future(_tell_news(agent)), asyncio.ensure_future(_keep_clock(agent))]
     under_way: dict[asyncio.Task[None], None] = {}
     try:
         while True:
@@ -298,7 +313,14 @@ async def _serve(agent: Agent) -> None:
             under_way[task] = None
             task.add_done_callback(lambda t: under_way.pop(t, None))
     finally:
-        telling.cancel()
+        for each in at_work:
+            each.cancel()
+
+
+async def _keep_clock(agent: Agent) -> None:
+    while True:
+        await asyncio.sleep(CLOCK_STEP_S)
+        agent.keep_clock_drifting()
 
 
 async def _tell_news(agent: Agent) -> None:
@@ -313,7 +335,7 @@ async def _answer(agent: Agent, request: dict[str, Any]) -> None:
     answer: dict[str, Any] = {"id": number}
     try:
         answer["result"] = await getattr(agent, f"on_{verb}")(**request)
-    except (Refused, FirewallError, OSError) as error:
+    except (Refused, FirewallError, OSError, subprocess.TimeoutExpired) as error:
         answer["error"] = str(error)
     _say(answer)
 

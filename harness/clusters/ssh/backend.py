@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,10 @@ class SshBackend:
 
     def capabilities_with(self, system: Any) -> frozenset[str]:
         return capabilities_with(system)
+
+    def sets_clocks(self, config: Mapping[str, Any]) -> bool:
+        """Where the inventory calls every host disposable. Raises `UserError` for one that cannot be read."""
+        return all(host.disposable for host in read_inventory(Path(str(config["ssh.inventory"]))))
 
     def check(self) -> list[tuple[str, bool, str]]:
         there = find_spec("paramiko") is not None

@@ -34,6 +34,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     folder: str = ".cache/chaos-nodes"
     sudo: bool = False
     """Whether commands of root go through `sudo -n`; not needed where the user is root."""
+    disposable: bool = False
+    """Whether its own clock may be set, for programs that nothing else can show another time."""
 
     @property
     def key_file(self) -> Path:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.clusters.ssh.backend import SshBackend
 from harness.clusters.ssh.inventory import read_inventory
 from harness.errors import UserError
 
@@ -19,6 +20,18 @@ def test_what_all_hosts_share_stands_on_top(tmp_path: Path) -> None:
     text = 'user = "u"\nkey = "KEY"\n[[hosts]]\naddress = "a"\n[[hosts]]\naddress = "b"\nport = 2222\nuser = "v"\n'
     first, second = read_inventory(written(tmp_path, text))
     assert (first.user, first.port, second.user, second.port) == ("u", 22, "v", 2222)
+
+
+@pytest.mark.parametrize(
+    ("top", "host", "allowed"),
+    [("", "", False), ("disposable = true\n", "", True), ("", "disposable = true\n", False)],
+)
+def test_clocks_are_set_only_where_every_host_is_disposable(
+    tmp_path: Path, top: str, host: str, allowed: bool
+) -> None:
+    text = f'user = "u"\nkey = "KEY"\n{top}[[hosts]]\naddress = "a"\n{host}[[hosts]]\naddress = "b"\n'
+    path = written(tmp_path, text)
+    assert SshBackend().sets_clocks({"ssh.inventory": str(path)}) is allowed
 
 
 @pytest.mark.parametrize(
