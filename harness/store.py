@@ -14,6 +14,7 @@ Only the folder's name, `result.json` and the logs depend on the wall clock.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -140,6 +141,8 @@ def write_result(folder: Path, result: msgspec.Struct) -> None:
         new.write_bytes(pretty(result))
         new.replace(folder / RESULT)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
         raise _cannot_write(error, folder) from None
 
 

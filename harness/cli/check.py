@@ -94,7 +94,7 @@ def command(
         raise UserError("--model is for a bare history: a run says itself what it must satisfy")
     else:
         outcome = _run(folder, store.read_run_history(what), checkers, asked)
-    for warning in outcome.result.warnings:
+    for warning in (*outcome.result.warnings, *outcome.cleanup):
         click.echo(f"chaos: {warning}", err=True)
     summary = summarise([_line(outcome, what)])
     if as_json:
@@ -168,7 +168,11 @@ def _run(folder: Path, history: History, checkers: tuple[str, ...], asked: Mappi
     else:
         result.sim_seconds = round(history.end_ns / 1e9, 3)
         if not checkers:
-            store.write_result(folder, result)
+            try:
+                store.write_result(folder, result)
+            except UserError as error:
+                # A verdict that could not be stored is still told: on a full disk it is all there is.
+                return Outcome(spec, result, folder, (str(error),))
     return Outcome(spec, result, folder)
 
 
