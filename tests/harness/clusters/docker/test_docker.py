@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -280,16 +281,15 @@ def test_what_a_killed_harness_leaves_is_removed_and_a_run_that_goes_on_is_not(
     assert going_on.wait(timeout=60) == 0
 
 
-def test_ctrl_c_undoes_all(tmp_path: Path, engine: Any) -> None:
-    import signal
-
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_undo_all(tmp_path: Path, engine: Any, how: signal.Signals) -> None:
     asked = ["test", "--system", "toy-bag", "--workload", "bag", "--on", "docker", "--out", str(tmp_path)]
     running = subprocess.Popen(
         [*CHAOS, *asked, "--time-limit", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     wait_for(lambda: len(of(engine, running.pid)) == 6, running)
     time.sleep(3)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(how)
     assert running.wait(timeout=60) == 130
     assert of(engine, running.pid) == []
 
