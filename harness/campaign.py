@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -299,12 +298,18 @@ def _begin(stop: Any) -> None:
 
 
 def _told_to_end(signum: int, frame: FrameType | None) -> None:
-    """Between two runs. The parent tells everybody once the campaign stops, and a supervisor may have told the whole
-    group before; without a stop it is the executor that ends the workers of a broken pool."""
+    """Between two runs."""
+    _end_unless_stopped()
+
+
+def _end_unless_stopped() -> None:
+    """The parent tells everybody once the campaign stops, and a supervisor may have told the whole group before. Who
+    is told to end without a stop has no parent that waits for it any more, or a broken pool."""
     deadline = time.monotonic() + PARENT_HEARS_S
     while not _stop.value:
         if time.monotonic() > deadline:
-            sys.exit(1)
+            # The executor would take a SystemExit for the answer of the run.
+            os._exit(1)
         time.sleep(POLL_S)
 
 
@@ -312,6 +317,8 @@ def _one(spec: bytes, root: Path | None, after: After | None) -> bytes | None:
     if _stop.value:
         return None
     outcome = execute(msgspec.json.decode(spec, type=Spec), root=root)
+    if outcome.result.interrupted:
+        _end_unless_stopped()
     failures = after(outcome) if after is not None else ()
     told = line(outcome)
     return msgspec.json.encode(msgspec.structs.replace(told, cleanup=told.cleanup + failures))

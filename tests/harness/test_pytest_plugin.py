@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,3 +83,28 @@ def test_a_mistake_in_the_test_is_told(written: Path, call: str, complaint: str)
     done = outcome(written, f"def test_bag(chaos):\n    {call}\n")
     assert done.returncode == 1
     assert complaint in done.stdout
+
+
+def test_a_group_that_is_told_to_end_leaves_no_worker(written: Path) -> None:
+    written.write_text(TOY + "\ndef test_bag(chaos):\n    chaos.run(seeds=2, cores=1, time_limit=3600)\n")
+    kept = written.parent / "kept"
+    words = ("-q", "-s", "-p", "no:cacheprovider", "--rootdir", str(written.parent), "--chaos-out", str(kept))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *words, str(written)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=written.parent,
+        start_new_session=True,
+    )
+    wait_until(lambda: any(file.stat().st_size > 1_000 for file in kept.glob("2*/history.jsonl")))
+    os.killpg(running.pid, signal.SIGTERM)
+    assert running.wait(timeout=20) == -signal.SIGTERM
+    # A worker that lived on would hold its standard output.
+    running.communicate(timeout=20)
+
+
+def wait_until(look: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not look():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
