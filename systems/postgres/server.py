@@ -42,6 +42,7 @@ class PostgresServer:
         self._others = [name for name in file.peers if name != file.name]
 
     def prepare(self) -> Sequence[str]:
+        self._forget_the_dead()
         follows = self._begin()
         config = self._file.config
         settings = {
@@ -64,6 +65,20 @@ class PostgresServer:
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return unprivileged.command([program("postgres"), "-D", str(self._data), *words])
+
+    def _forget_the_dead(self) -> None:
+        """Removes the lock file of a server that was killed. The server asks only whether the process in it is
+        there, and one that nobody has collected yet still is."""
+        lock = self._data / "postmaster.pid"
+        if not lock.exists():
+            return
+        pid = lock.read_text().partition("\n")[0]
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return
+        if state in "ZX":
+            lock.unlink()
 
     def _begin(self) -> str | None:
         """Makes the data what this start needs. Whom it follows; None for a primary."""
