@@ -99,7 +99,9 @@ class KeptDisk(FolderDisk):
         journal = beside / JOURNAL
         self._image = _read(journal)
         self._journal = journal.open("ab", buffering=0)
-        self._number = sum(1 for _ in self._aside.iterdir())
+        self._kept_aside = {path.name for path in self._aside.iterdir()}
+        # A number is not given again: what was put aside under it may still be needed.
+        self._number = max(map(int, self._kept_aside), default=0)
 
     def append(self, name: str, data: bytes) -> int:
         if name not in self._image.names:
@@ -114,26 +116,18 @@ class KeptDisk(FolderDisk):
         super().write(name, data)
 
     def truncate(self, name: str, size: int) -> None:
-        aside = ""
         if name in self._image.names and size < self.size(name):
-            if self._keeps(name) and size < self._image.names[name].synced:
-                aside = self._fresh()
-                shutil.copyfile(self._path(name), self._aside / aside)
-            self._tell("truncate", name, size, aside)
+            cuts = self._keeps(name) and size < self._image.names[name].synced
+            self._tell("truncate", name, size, self._copy_aside(name) if cuts else "")
         super().truncate(name, size)
 
     def rename(self, source: str, target: str) -> None:
-        aside = self._move_aside(target) if self._needed(target) else ""
-        self._tell("rename", source, target, aside)
+        self._tell("rename", source, target, self._move_aside(target) if self._needed(target) else "")
         super().rename(source, target)
 
     def remove(self, name: str) -> None:
         if name in self._image.names:
-            aside = self._fresh() if self._needed(name) else ""
-            if aside:
-                self._forget(name)
-                shutil.copyfile(self._path(name), self._aside / aside)
-            self._tell("remove", name, aside)
+            self._tell("remove", name, self._copy_aside(name) if self._needed(name) else "")
         super().remove(name)
 
     async def fsync(self, name: str) -> None:
@@ -143,13 +137,19 @@ class KeptDisk(FolderDisk):
             return
         size, rewrites = self.size(name), inode.rewrites
         await super().fsync(name)
-        # It may have another name by now.
-        now = next((n for n, i in self._image.names.items() if i is inode), name)
-        before, replaced = self._kept_aside(), self._image.durable
-        self._tell("sync", now, size, rewrites)
-        if before and (replaced != self._image.durable or inode.before == ""):
-            for aside in before - self._kept_aside():
-                (self._aside / aside).unlink(missing_ok=True)
+        if self._image.names.get(name) is not inode:
+            # It has another name by now, or none.
+            name = next((n for n, i in self._image.names.items() if i is inode), name)
+        self._tell("sync", name, size, rewrites)
+        if self._kept_aside:
+            self._drop_what_nobody_needs()
+
+    def _drop_what_nobody_needs(self) -> None:
+        inodes = {*self._image.names.values(), *self._image.durable.values()}
+        needed = {aside for inode in inodes for aside in (inode.before, inode.moved)}
+        for aside in self._kept_aside - needed:
+            (self._aside / aside).unlink()
+        self._kept_aside &= needed
 
     def _keeps(self, name: str) -> bool:
         """Some of its content is durable, and not yet put aside."""
@@ -166,14 +166,16 @@ class KeptDisk(FolderDisk):
         self._path(name).rename(self._aside / aside)
         return aside
 
+    def _copy_aside(self, name: str) -> str:
+        aside = self._fresh()
+        shutil.copyfile(self._path(name), self._aside / aside)
+        return aside
+
     def _fresh(self) -> str:
         self._number += 1
-        return f"{self._number:08}"
-
-    def _kept_aside(self) -> set[str]:
-        image = self._image
-        inodes = {*image.names.values(), *image.durable.values()}
-        return {name for inode in inodes for name in (inode.before, inode.moved) if name}
+        aside = f"{self._number:08}"
+        self._kept_aside.add(aside)
+        return aside
 
     def _tell(self, *line: Any) -> None:
         self._image.tell(list(line))

@@ -86,6 +86,22 @@ def test_what_a_power_loss_leaves_is_what_was_durable(operations: list[tuple[str
                 apply(model, disk, kind, name, argument)
 
 
+def test_what_is_put_aside_after_a_restart_takes_no_place_of_what_was_before(tmp_path: Path) -> None:
+    root, beside = tmp_path / "data", tmp_path / "beside"
+    disk = KeptDisk(root, beside)
+    for name in ("a", "b", "c"):
+        disk.append(name, f"durable {name}".encode())
+        asyncio.run(disk.fsync(name))
+    disk.write("a", b"new")
+    disk.write("b", b"new")
+    asyncio.run(disk.fsync("a"))
+    again = KeptDisk(root, beside)
+    again.write("c", b"new")
+    lose_power(root, beside)
+    held = KeptDisk(root, beside)
+    assert [held.read(name) for name in ("a", "b", "c")] == [b"new", b"durable b", b"durable c"]
+
+
 def test_a_torn_write_leaves_a_part_of_what_was_appended(tmp_path: Path) -> None:
     disk = KeptDisk(tmp_path / "data", tmp_path / "beside")
     disk.append("log", b"durable")
