@@ -55,6 +55,42 @@ Request: TypeAlias = Clock | Disk | Delay | Arm | Report
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
+class Standing:
+    """What was asked of a node and holds for every later process of it, until something else is asked."""
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[str, ...], Request] = {}
+
+    def note(self, request: Request) -> None:
+        match request:
+            case Clock() | Disk():
+                self._requests[str(type(request).__struct_config__.tag),] = request
+            case Delay():
+                self._requests["delay", request.source, request.target, request.kind] = request
+            case Arm(step, armed):
+                if armed:
+                    self._requests["arm", step] = request
+                else:
+                    self._requests.pop(("arm", step), None)
+
+    @property
+    def requests(self) -> list[Request]:
+        return list(self._requests.values())
+
+    @property
+    def disk(self) -> Disk:
+        disk = self._requests.get(("disk",), Disk())
+        assert isinstance(disk, Disk)
+        return disk
+
+    @property
+    def clock(self) -> Clock | None:
+        """None: never moved."""
+        clock = self._requests.get(("clock",))
+        assert clock is None or isinstance(clock, Clock)
+        return clock
+
+
 def encode(request: Request) -> bytes:
     return msgspec.json.encode(request) + b"\n"
 

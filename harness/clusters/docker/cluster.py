@@ -18,6 +18,7 @@ from harness.clusters.docker.links import DockerLinks, side_by_side
 from harness.clusters.docker.node import DISK, MOUNT, PUBLISHED, DockerNode
 from harness.clusters.event_files import EventFiles
 from harness.clusters.netem import Quality
+from harness.clusters.steps import Steps
 from harness.errors import UserError
 from harness.node import Address, NodeEvent
 from harness.process import NodeFile, Port
@@ -72,7 +73,7 @@ class DockerCluster:
         self._tail: asyncio.Task[None] | None = None
         self._random = random.Random(f"{seed}:docker")
         self._links = DockerLinks(topology.clients, seed)
-        self._armed: dict[tuple[str, str], Callable[[str], None]] = {}
+        self._steps = Steps(lambda node, arm: self._soon(self._nodes[node].tell(arm)))
         self._under_way: dict[asyncio.Future[None], None] = {}
 
     @property
@@ -332,7 +333,7 @@ class DockerCluster:
         return Evidence(killed.verified, f"{killed.detail}; {lost} bytes that were not durable are gone")
 
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
-        await self._nodes[node].tell("disk", control.Disk(latency_ms=latency_ms, jitter_ms=jitter_ms))
+        await self._nodes[node].tell(control.Disk(latency_ms=latency_ms, jitter_ms=jitter_ms))
         return Evidence(
             True, f"each fsync of {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
         )
@@ -343,7 +344,7 @@ class DockerCluster:
         """Told to both, since whoever dialled keeps both directions."""
         delay = control.Delay(source, target, kind, latency_ms, jitter_ms)
         for node in (source, target):
-            await self._nodes[node].tell(f"delay {source} {target} {kind}", delay)
+            await self._nodes[node].tell(delay)
         return Evidence(True)
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
@@ -352,23 +353,13 @@ class DockerCluster:
                 offset_ms == 0 and rate == 1, f"{node} has the clock of the harness, which stays right"
             )
         since_ns = time.monotonic_ns() + self._nodes[node].clock_ahead_ns
-        await self._nodes[node].tell("clock", control.Clock(offset_ms, rate, since_ns))
+        await self._nodes[node].tell(control.Clock(offset_ms, rate, since_ns))
         if isinstance(self._system, Foreign):
             return await faketime.moved(self._system, self, node, offset_ms=offset_ms)
         return Evidence(True, f"the clock of {node} is off by {offset_ms:g} ms, at rate {rate:g}")
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
-        self._armed[(node, step)] = action
-        self._tell_soon(node, step, True)
-
-        def disarm() -> None:
-            if self._armed.pop((node, step), None) is not None:
-                self._tell_soon(node, step, False)
-
-        return disarm
-
-    def _tell_soon(self, node: str, step: str, armed: bool) -> None:
-        self._soon(self._nodes[node].tell(f"step {step}", control.Arm(step, armed)))
+        return self._steps.arm(node, step, action)
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -377,10 +368,7 @@ class DockerCluster:
 
     def _stands_at(self, event: NodeEvent) -> None:
         """A node stopped itself at a step that was waited for: whoever waits acts, and it goes on if it still lives."""
-        action = self._armed.pop((event.node, str(event.fields["step"])), None)
-        self._tell_soon(event.node, str(event.fields["step"]), False)
-        if action is not None:
-            action(event.node)
+        self._steps.reached(event.node, str(event.fields["step"]))
         node = self._nodes[event.node]
         if event.node not in self._told and node.running:
             self._soon(node.go_on())

@@ -79,7 +79,7 @@ class DockerNode:
         self._container: Any = None
         self._requests: Requests | None = None
         self._streams: Attached | None = None
-        self._states: dict[str, control.Request] = {}
+        self._standing = control.Standing()
         """What every process of the node is told."""
 
     @property
@@ -194,12 +194,12 @@ class DockerNode:
         self._streams = await attach(self._container, self._logged)
         with explained(f"start node {self.name}"):
             await asyncio.to_thread(self._container.start)
-        for request in self._states.values():
+        for request in self._standing.requests:
             await self._streams.send(control.encode(request))
 
-    async def tell(self, key: str, request: control.Request) -> None:
-        """Of its program, and of every later one until the same key is told something else."""
-        self._states[key] = request
+    async def tell(self, request: control.Request) -> None:
+        """Of its program, and of every later one."""
+        self._standing.note(request)
         if self.running:
             assert self._streams is not None
             await self._streams.send(control.encode(request))

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,8 +23,9 @@ from harness.clusters.links import Links
 from harness.clusters.links.diallers import dialler
 from harness.clusters.local.ports import HOST, HeldPorts
 from harness.clusters.local.process import LocalNode
-from harness.clusters.local.reports import Reports
 from harness.clusters.process_tree import signal_tree
+from harness.clusters.proof import Proofs
+from harness.clusters.steps import Steps
 from harness.errors import UserError
 from harness.kept_disk import lose_power
 from harness.node import Address, NodeEvent
@@ -46,7 +47,6 @@ OURS = THROUGH_ENVIRONMENT | {"disk-full"}
 POLL_S = 0.05
 STAND_S = 0.02
 """So long a node stands still at a step after whoever waited for it has been called."""
-CLOCK_TOLERANCE_MS = 5.0
 AFTERMATH_POLLS = 20
 TERMINATE_S = 3.0
 LAST_LOG_LINES = 8
@@ -99,11 +99,11 @@ class LocalCluster:
         self._opening: dict[tuple[str, str, str], asyncio.Future[Address]] = {}
         self._events: list[NodeEvent] = []
         self._callbacks: list[Callable[[NodeEvent], None]] = []
-        self._actions: dict[tuple[str, str], list[Callable[[str], None]]] = {}
+        self._steps = Steps(lambda node, arm: self._nodes[node].ask(arm))
         self._told_end: dict[tuple[str, int], None] = {}
         self._tail: asyncio.Task[None] | None = None
         self._files: EventFiles | None = None
-        self._reports = Reports(self._collect_events)
+        self._proofs = Proofs(self._collect_events)
 
     @property
     def events(self) -> Sequence[NodeEvent]:
@@ -253,7 +253,7 @@ class LocalCluster:
                 self._step_reached(event.node, str(event.fields["step"]))
                 continue
             if event.kind == control.REPORTED:
-                self._reports.heard(event)
+                self._proofs.heard(event)
                 continue
             self._events.append(event)
             for callback in self._callbacks:
@@ -279,8 +279,7 @@ class LocalCluster:
 
     def _step_reached(self, name: str, step: str) -> None:
         """The node stands still there (`harness.control`)."""
-        for action in list(self._actions.get((name, step), ())):
-            action(name)
+        self._steps.reached(name, step)
         # What the action has begun is to be done before the node's next instruction.
         asyncio.get_running_loop().call_later(STAND_S, self._go_on, self._nodes[name])
 
@@ -313,22 +312,7 @@ class LocalCluster:
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
         """The node stops at that step until the action has been taken."""
-        actions = self._actions.setdefault((node, step), [])
-        actions.append(action)
-        there = self._nodes[node]
-        there.armed[step] = there.armed.get(step, 0) + 1
-        there.ask(control.Arm(step, True))
-
-        def disarm() -> None:
-            if action not in actions:
-                return
-            actions.remove(action)
-            there.armed[step] -= 1
-            if not there.armed[step]:
-                del there.armed[step]
-                there.ask(control.Arm(step, False))
-
-        return disarm
+        return self._steps.arm(node, step, action)
 
     # ── faults of disks and clocks ───────────────────────────────────────────────────────────────────
 
@@ -350,9 +334,8 @@ class LocalCluster:
 
     async def fill_disk(self, node: str, *, full: bool) -> Evidence:
         there = self._nodes[node]
-        there.ask(msgspec.structs.replace(there.disk, full=full))
-        what = f"the disk of {node} {'is full' if full else 'has room again'}"
-        proof = await self._reports.prove(there, what, lambda told: told["disk_full"] is full, "disk_full")
+        there.ask(msgspec.structs.replace(there.standing.disk, full=full))
+        proof = await self._proofs.full_disk(there, full=full)
         if not full:
             await self._aftermath(there)
         return proof
@@ -367,11 +350,8 @@ class LocalCluster:
 
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
         there = self._nodes[node]
-        there.ask(msgspec.structs.replace(there.disk, latency_ms=latency_ms, jitter_ms=jitter_ms))
-        what = f"an fsync on {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
-        return await self._reports.prove(
-            there, what, lambda told: abs(told["fsync_ms"] - latency_ms) < 0.001, "fsync_ms"
-        )
+        there.ask(msgspec.structs.replace(there.standing.disk, latency_ms=latency_ms, jitter_ms=jitter_ms))
+        return await self._proofs.slow_disk(there, latency_ms=latency_ms, jitter_ms=jitter_ms)
 
     async def skew(self, node: str, *, offset_ms: float, rate: float = 1.0) -> Evidence:
         there, since_ns = self._nodes[node], time.monotonic_ns()
@@ -379,17 +359,7 @@ class LocalCluster:
         there.ask(asked)
         if self._foreign:
             return await faketime.moved(self._system, self, node, offset_ms=offset_ms)
-
-        def holds(told: Mapping[str, Any]) -> bool:
-            if there.clock is not asked:
-                # Another fault has moved it meanwhile.
-                return True
-            drift_ms = (time.monotonic_ns() - since_ns) / 1e6 * (rate - 1)
-            low, high = sorted((offset_ms, offset_ms + drift_ms))
-            return bool(low - CLOCK_TOLERANCE_MS <= told["clock_off_ms"] <= high + CLOCK_TOLERANCE_MS)
-
-        what = f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}"
-        return await self._reports.prove(there, what, holds, "clock_off_ms")
+        return await self._proofs.clock(there, asked, since_ns)
 
     # ── faults of links ──────────────────────────────────────────────────────────────────────────────
 

@@ -34,14 +34,9 @@ class LocalNode:
         self.events = folder / "events.jsonl"
         self.log = log
         self.incarnation = -1
-        self.disk = control.Disk()
-        """What the disk's state is; change it with `ask`."""
-        self.clock: control.Clock | None = None
-        """The same of the clock; None: never moved."""
-        self.armed: dict[str, int] = {}
+        self.standing = control.Standing()
         self.ended_by_us = False
         self._run = run
-        self._states: dict[tuple[str, ...], control.Request] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._missed = False
         self.paused = False
@@ -93,10 +88,8 @@ class LocalNode:
             await asyncio.sleep(POLL_S)
 
     def _tell_all(self) -> None:
-        for request in self._states.values():
+        for request in self.standing.requests:
             self._tell(request)
-        for step in self.armed:
-            self._tell(control.Arm(step, True))
 
     async def listens(self, address: Address, limit_s: float) -> bool:
         deadline = time.monotonic() + limit_s
@@ -112,19 +105,12 @@ class LocalNode:
 
     def ask(self, request: control.Request) -> None:
         """Of the present process, and what is a state of every later one."""
-        match request:
-            case control.Arm() | control.Report():
-                self._tell(request)
-                return
-            case control.Delay():
-                self._states["delay", request.source, request.target, request.kind] = request
-            case control.Disk():
-                self.disk = request
-                self._states["disk",] = request
-            case control.Clock():
-                self.clock = request
-                self._states["clock",] = request
+        self.standing.note(request)
         self._tell(request)
+
+    async def request(self, request: control.Request) -> None:
+        """The same, as one asks a node that is further away."""
+        self.ask(request)
 
     def _tell(self, request: control.Request) -> None:
         if self._process is not None and self._process.stdin is not None:

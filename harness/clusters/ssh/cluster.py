@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,11 +17,12 @@ from harness import control, faketime
 from harness.cluster import Evidence, How
 from harness.clusters.client_tasks import TaskHost
 from harness.clusters.links import Links
+from harness.clusters.proof import Proofs
 from harness.clusters.ssh.agent import BESIDE, DATA
 from harness.clusters.ssh.host import AgentError, SshNode
 from harness.clusters.ssh.install import Program
 from harness.clusters.ssh.inventory import Host
-from harness.clusters.ssh.proof import Proofs
+from harness.clusters.steps import Steps
 from harness.errors import UserError
 from harness.node import Address, NodeEvent
 from harness.process import NodeFile, Port
@@ -41,7 +42,6 @@ OURS = THROUGH_ENVIRONMENT | {"disk-full", "slow", "flaky"}
 """What takes a node program of ours: its disk obeys, and it dials each node where it is told to."""
 LAST_LOG_LINES = 8
 KILLED = -9
-CLOCK_TOLERANCE_MS = 5.0
 HOST_CLOCK_TOLERANCE_MS = 50.0
 """A program has to be started to set it."""
 PROBE_S = 0.03
@@ -86,7 +86,7 @@ class SshCluster:
         self._links = Links(seed)
         """Of clients only."""
         self._opening: dict[tuple[str, Address], asyncio.Future[Address]] = {}
-        self._actions: dict[tuple[str, str], list[Callable[[str], None]]] = {}
+        self._steps = Steps(lambda node, arm: self._do_soon(self._nodes[node].request(arm)))
         self._hosts: dict[str, TaskHost] = {}
         self._events: list[NodeEvent] = []
         self._callbacks: list[Callable[[NodeEvent], None]] = []
@@ -265,8 +265,7 @@ class SshCluster:
 
     def _step_reached(self, node: SshNode, step: str) -> None:
         """The node stands still there (`harness.control`)."""
-        for action in list(self._actions.get((node.name, step), ())):
-            action(node.name)
+        self._steps.reached(node.name, step)
         if node.running:
             self._do_soon(self._go_on(node))
 
@@ -370,17 +369,15 @@ class SshCluster:
 
     async def fill_disk(self, node: str, *, full: bool) -> Evidence:
         there = self._nodes[node]
-        await there.request(msgspec.structs.replace(there.disk, full=full))
-        what = f"the disk of {node} {'is full' if full else 'has room again'}"
-        return await self._proofs.prove(there, what, lambda told: told["disk_full"] is full, "disk_full")
+        await there.request(msgspec.structs.replace(there.standing.disk, full=full))
+        return await self._proofs.full_disk(there, full=full)
 
     async def slow_disk(self, node: str, *, latency_ms: float, jitter_ms: float) -> Evidence:
         there = self._nodes[node]
-        await there.request(msgspec.structs.replace(there.disk, latency_ms=latency_ms, jitter_ms=jitter_ms))
-        what = f"an fsync on {node} takes {latency_ms:g} to {latency_ms + jitter_ms:g} ms longer"
-        return await self._proofs.prove(
-            there, what, lambda told: abs(told["fsync_ms"] - latency_ms) < 0.001, "fsync_ms"
+        await there.request(
+            msgspec.structs.replace(there.standing.disk, latency_ms=latency_ms, jitter_ms=jitter_ms)
         )
+        return await self._proofs.slow_disk(there, latency_ms=latency_ms, jitter_ms=jitter_ms)
 
     async def limit_cpu(self, node: str, *, cores: float | None) -> Evidence:
         _not_here("cpu")
@@ -445,36 +442,11 @@ class SshCluster:
         await there.request(asked)
         if self._foreign:
             return await faketime.moved(self._system, self, node, offset_ms=offset_ms)
-
-        def holds(told: Mapping[str, Any]) -> bool:
-            if there.clock is not asked:
-                # Another fault has moved it meanwhile.
-                return True
-            drift_ms = (time.monotonic_ns() - since_ns) / 1e6 * (rate - 1)
-            low, high = sorted((offset_ms, offset_ms + drift_ms))
-            return bool(low - CLOCK_TOLERANCE_MS <= told["clock_off_ms"] <= high + CLOCK_TOLERANCE_MS)
-
-        what = f"the clock of {node} is off by {offset_ms:g} ms and runs at {rate:g}"
-        return await self._proofs.prove(there, what, holds, "clock_off_ms")
+        return await self._proofs.clock(there, asked, since_ns)
 
     def arm(self, node: str, step: str, action: Callable[[str], None]) -> Callable[[], None]:
         """The node stops at that step until the action has been taken."""
-        actions = self._actions.setdefault((node, step), [])
-        actions.append(action)
-        there = self._nodes[node]
-        there.armed[step] = there.armed.get(step, 0) + 1
-        self._do_soon(there.request(control.Arm(step, True)))
-
-        def disarm() -> None:
-            if action not in actions:
-                return
-            actions.remove(action)
-            there.armed[step] -= 1
-            if not there.armed[step]:
-                del there.armed[step]
-                self._do_soon(there.request(control.Arm(step, False)))
-
-        return disarm
+        return self._steps.arm(node, step, action)
 
     def _do_soon(self, work: Coroutine[Any, Any, None]) -> None:
         """In the order of the calls: requests are sent one after the other."""

@@ -46,9 +46,7 @@ class SshNode:
         self.founder = True
         self.ended: str | None = None
         self.paused = False
-        self.disk = control.Disk()
-        self.clock: control.Clock | None = None
-        self.armed: dict[str, int] = {}
+        self.standing = control.Standing()
         self.monotonic_ahead_ns = 0
         """The host's monotonic clock less the harness's."""
         self.own_address = ""
@@ -66,7 +64,6 @@ class SshNode:
         self._complaints = b""
         self._gone = asyncio.Event()
         self._alive: asyncio.Task[None] | None = None
-        self._states: dict[tuple[str, ...], control.Request] = {}
         self._heard: Callable[[SshNode, dict[str, Any]], None] = lambda node, told: None
 
     async def open(
@@ -167,13 +164,12 @@ class SshNode:
             del self._answers[number]
 
     async def start(self, command: list[str], file: NodeFile) -> None:
-        requests = [*self._states.values(), *(control.Arm(step, True) for step in self.armed)]
         await self.ask(
             "start",
             command=command,
             environment={"PYTHONPATH": self.python_path},
             file=msgspec.json.encode(file).decode(),
-            requests=[control.encode(request).decode().strip() for request in requests],
+            requests=[control.encode(request).decode().strip() for request in self.standing.requests],
         )
         self.ended = None
         self.paused = False
@@ -181,15 +177,7 @@ class SshNode:
 
     async def request(self, request: control.Request) -> None:
         """Of the present process, and of every later one."""
-        match request:
-            case control.Delay():
-                self._states["delay", request.source, request.target, request.kind] = request
-            case control.Disk():
-                self.disk = request
-                self._states["disk",] = request
-            case control.Clock():
-                self.clock = request
-                self._states["clock",] = request
+        self.standing.note(request)
         await self.ask("tell", request=control.encode(request).decode().strip())
 
     async def _stay_alive(self) -> None:
