@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import control, faketime
 from harness.cluster import Evidence, How
-from harness.clusters.client_tasks import ClientLoop, TaskHost
+from harness.clusters.client_tasks import ClientLoop
 from harness.clusters.docker.engine import explained
 from harness.clusters.docker.leftovers import remove_run
 from harness.clusters.docker.links import DockerLinks, side_by_side
 from harness.clusters.docker.node import DISK, MOUNT, PUBLISHED, DockerNode
 from harness.clusters.event_files import EventFiles
 from harness.clusters.netem import Quality
+from harness.clusters.real import RealCluster
 from harness.clusters.steps import Steps
 from harness.errors import UserError
 from harness.node import Address, NodeEvent
@@ -36,7 +37,7 @@ KILLED = 137
 AFTERMATH_S = 1.5
 
 
-class DockerCluster:
+class DockerCluster(RealCluster):
     """`harness.cluster.Cluster`. `run` is the name that all its containers, networks and volumes carry."""
 
     def __init__(
@@ -50,7 +51,7 @@ class DockerCluster:
         seed: int,
         folder: Path,
     ) -> None:
-        self.topology = topology
+        super().__init__(topology)
         self.capabilities = CAPABILITIES
         self.run = new_run_id()
         self._client = client
@@ -60,12 +61,7 @@ class DockerCluster:
         self._bugs = bugs
         self._seed = seed
         self._folder = folder
-        self._start_ns = time.monotonic_ns()
         self._nodes: dict[str, DockerNode] = {}
-        self._members = [node.name for node in topology.founders]
-        self._hosts: dict[str, TaskHost] = {}
-        self._events: list[NodeEvent] = []
-        self._callbacks: list[Callable[[NodeEvent], None]] = []
         self._event_files: EventFiles | None = None
         self._told: dict[str, None] = dict.fromkeys(node.name for node in topology.nodes)
         """Nodes whose end is no news: killed, told already, or not started yet."""
@@ -75,17 +71,6 @@ class DockerCluster:
         self._links = DockerLinks(topology.clients, seed)
         self._steps = Steps(lambda node, arm: self._soon(self._nodes[node].tell(arm)))
         self._under_way: dict[asyncio.Future[None], None] = {}
-
-    @property
-    def events(self) -> Sequence[NodeEvent]:
-        return self._events
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self.topology.nodes if node.name in self._members)
-
-    def now_ns(self) -> int:
-        return time.monotonic_ns() - self._start_ns
 
     async def start(self) -> None:
         """Returns when every node listens. Raises `UserError`, with its last log lines for a node that does not."""
@@ -118,7 +103,7 @@ class DockerCluster:
             ahead_ns={node.name: node.clock_ahead_ns for node in self._nodes.values()},
         )
         self._tail = asyncio.ensure_future(self._follow_events())
-        await side_by_side(self._start_node(name, founder=True) for name in self.members)
+        await side_by_side(self._start_node(name) for name in self.members)
         for name in self.members:
             if not await self._nodes[name].listens(self._ready_s):
                 raise UserError(
@@ -146,11 +131,9 @@ class DockerCluster:
     def _ready_s(self) -> float:
         return int(self._config["ready.timeout.ms"]) / 1000
 
-    async def _start_node(self, name: str, *, founder: bool | None = None) -> None:
+    async def _start_node(self, name: str) -> None:
         node = self._nodes[name]
         node.incarnation += 1
-        if founder is not None:
-            node.founder = founder
         main = self._port(node, "")
         await node.start(
             NodeFile(
@@ -168,16 +151,16 @@ class DockerCluster:
                 events=f"{MOUNT}/events.jsonl",
                 start_ns=self._start_ns,
                 seed=self._seed,
-                founder=node.founder,
+                founder=self._members[name],
             )
         )
         self._told.pop(name, None)
 
     def _port(self, node: DockerNode, use: str) -> Port:
         return Port(
-            listen=(node.ip, node.ports[use]),
+            listen=(node.address, node.ports[use]),
             advertised=(PUBLISHED, node.published[use]),
-            peers={p.name: (p.ip, p.ports[use]) for p in self._nodes.values() if use in p.ports},
+            peers={p.name: (p.address, p.ports[use]) for p in self._nodes.values() if use in p.ports},
         )
 
     async def stop(self) -> None:
@@ -203,14 +186,8 @@ class DockerCluster:
     def running(self, node: str) -> bool:
         return node in self._nodes and self._nodes[node].running
 
-    def client_host(self, name: str) -> TaskHost:
-        return self._hosts.setdefault(name, TaskHost(name))
-
     def address(self, node: str, *, client: str) -> Address:
         return Address(PUBLISHED, self._nodes[node].published[""])
-
-    def on_event(self, callback: Callable[[NodeEvent], None]) -> None:
-        self._callbacks.append(callback)
 
     async def _follow_events(self) -> None:
         while True:
@@ -238,11 +215,6 @@ class DockerCluster:
                 self._stands_at(event)
             else:
                 self._tell(event)
-
-    def _tell(self, event: NodeEvent) -> None:
-        self._events.append(event)
-        for callback in self._callbacks:
-            callback(event)
 
     async def kill(self, node: str) -> Evidence:
         self._told[node] = None
@@ -292,15 +264,15 @@ class DockerCluster:
 
     async def launch(self, node: str) -> Evidence:
         wiped = await self.wipe(node)
-        await self._start_node(node, founder=False)
-        self._members.append(node)
+        self._members[node] = False
+        await self._start_node(node)
         listens = await self._nodes[node].listens(self._ready_s)
         return Evidence(
             wiped.verified is True and listens, f"{node} listens" if listens else f"{node} does not listen"
         )
 
     async def retire(self, node: str) -> Evidence:
-        self._members.remove(node)
+        del self._members[node]
         if self.running(node):
             await self.kill(node)
         return await self.wipe(node)

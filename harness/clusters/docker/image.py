@@ -6,7 +6,6 @@ It is named by the digest of all of that, so that it is built once and a changed
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -33,9 +32,7 @@ def node_image(client: Any, system: System, config: Mapping[str, Any]) -> str:
     """The tag of the image, built if it is not there. Raises `UserError` where it cannot be."""
     found = _base(client, str(config["docker.base"]))
     python = _python(client, found)
-    tops = _tops(system)
-    distributions = importlib.metadata.packages_distributions()
-    wanted = packages.requirements([d for top in tops for d in distributions.get(top, [])], _name(system))
+    tops, wanted = packages.of_node(system)
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(
         found.attrs["Architecture"], found.attrs["Architecture"]
     )
@@ -56,21 +53,6 @@ def node_image(client: Any, system: System, config: Mapping[str, Any]) -> str:
         shutil.copy(dockerfile, context / "Dockerfile")
         _build(client, context, tag, {"BASE": found.id, "PACKAGES": debian})
     return tag
-
-
-def _tops(system: System) -> list[str]:
-    """The top-level packages that a node of this system imports."""
-    words = list(system.command())
-    modules = [type(system).__module__]
-    if "-m" in words:
-        modules.append(words[words.index("-m") + 1])
-    return list(dict.fromkeys(module.partition(".")[0] for module in modules))
-
-
-def _name(system: System) -> str:
-    """`redis` for a class in `systems.redis.system`."""
-    words = type(system).__module__.split(".")
-    return words[1] if len(words) > 1 else words[0]
 
 
 def _build(client: Any, context: Path, tag: str, arguments: dict[str, str]) -> None:

@@ -8,19 +8,14 @@ between them and nodes are proxies on this machine.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
 from collections.abc import Awaitable, Collection, Iterable, Mapping
 
 from harness.cluster import Evidence, How
 from harness.clusters.docker.node import DockerNode
 from harness.clusters.links import Links
 from harness.clusters.netem import Quality
+from harness.clusters.probes import Firewalls
 from harness.node import Address
-
-PROBE_S = 0.03
-"""A datagram that has not arrived by then does not pass."""
-ARRIVAL_S = 2.0
 
 
 class DockerLinks:
@@ -29,8 +24,7 @@ class DockerLinks:
         self._nodes: Mapping[str, DockerNode] = {}
         self._of_clients = Links(seed)
         self._places: dict[Address, tuple[str, Address]] = {}
-        self._proxies: dict[tuple[str, Address], asyncio.Future[Address]] = {}
-        self._nonces = itertools.count()
+        self._firewalls = Firewalls()
 
     async def lay(self, nodes: Mapping[str, DockerNode]) -> None:
         """Their sandboxes are open, and their programs not started."""
@@ -40,7 +34,7 @@ class DockerLinks:
         await side_by_side(self._relay(node) for node in nodes.values() if not node.netem)
 
     async def _relay(self, node: DockerNode) -> None:
-        peers = {p.name: (p.ip, list(p.ports.values())) for p in self._nodes.values() if p is not node}
+        peers = {p.name: (p.address, list(p.ports.values())) for p in self._nodes.values() if p is not node}
         await node.ask("relay", node=node.name, peers=peers)
 
     def close(self) -> None:
@@ -52,10 +46,7 @@ class DockerLinks:
         if address not in self._places:
             return address
         node, place = self._places[address]
-        if (client, place) not in self._proxies:
-            opening = self._of_clients.open(client, node, place)
-            self._proxies[client, place] = asyncio.ensure_future(opening)
-        return await self._proxies[client, place]
+        return await self._of_clients.to(client, node, place)
 
     def _concerns_client(self, source: str, target: str) -> bool:
         return source in self._clients or target in self._clients
@@ -64,31 +55,13 @@ class DockerLinks:
         if self._concerns_client(source, target):
             connections = self._of_clients.cut(source, target, how)
             return Evidence(True, f"{how} from {source} to {target}, {connections} open connections")
-        receiver, sender = self._nodes[target], self._nodes[source]
-        await receiver.ask("cut", source=sender.ip, how=how)
-        nonce = await self._send_probe(sender, receiver)
-        await asyncio.sleep(PROBE_S)
-        passed = await receiver.ask("seen", nonce=nonce)
-        return Evidence(not passed, f"packets from {source} to {target} {'pass' if passed else 'are lost'}")
+        return await self._firewalls.cut(self._nodes[source], self._nodes[target], how)
 
     async def heal(self, source: str, target: str) -> Evidence:
         if self._concerns_client(source, target):
             self._of_clients.heal(source, target)
             return Evidence(True, f"{source} reaches {target}")
-        receiver, sender = self._nodes[target], self._nodes[source]
-        await receiver.ask("heal", source=sender.ip)
-        deadline = time.monotonic() + ARRIVAL_S
-        while time.monotonic() < deadline:
-            nonce = await self._send_probe(sender, receiver)
-            await asyncio.sleep(PROBE_S / 10)
-            if await receiver.ask("seen", nonce=nonce):
-                return Evidence(True, f"packets from {source} to {target} pass")
-        return Evidence(False, f"packets from {source} to {target} are still lost")
-
-    async def _send_probe(self, sender: DockerNode, receiver: DockerNode) -> str:
-        nonce = f"{sender.name}-{next(self._nonces)}"
-        await sender.ask("probe", target=receiver.ip, nonce=nonce)
-        return nonce
+        return await self._firewalls.heal(self._nodes[source], self._nodes[target])
 
     async def degrade(self, source: str, target: str, quality: Quality) -> Evidence:
         """Told to both: a connection is in the proxies of whoever dialled it, where proxies have to stand in."""
@@ -98,7 +71,7 @@ class DockerLinks:
         sender, receiver = self._nodes[source], self._nodes[target]
         told = {"source": source, "target": target, "quality": quality}
         by = {
-            await sender.ask("degrade", address=receiver.ip, **told): None,
+            await sender.ask("degrade", address=receiver.address, **told): None,
             await receiver.ask("degrade", address=None, **told): None,
         }
         return Evidence(True, f"by {' and '.join(by)}")

@@ -41,7 +41,7 @@ LEAST_MEMORY = 6 << 20
 
 
 class DockerNode:
-    """`ip` and `published` are known once the sandbox is open."""
+    """`address` and `published` are known once the sandbox is open."""
 
     def __init__(
         self,
@@ -58,14 +58,13 @@ class DockerNode:
         """`unprivileged`: its program refuses to run as root, or as a user that the image does not know."""
         self.info = info
         self.name = info.name
-        self.ip = ""
+        self.address = ""
         self.published: dict[str, int] = {}
         """Where this machine reaches its ports, by what they are for; "" is the one that clients speak to."""
         self.clock_ahead_ns = 0
         """The containers' monotonic clock less the harness's: 0 where they share a kernel."""
         self.netem = False
         self.incarnation = -1
-        self.founder = True
         self.paused = False
         self._client = client
         self._image = image
@@ -93,7 +92,7 @@ class DockerNode:
         found: dict[Address, Address] = {}
         for use, port in self.ports.items():
             place = Address(PUBLISHED, self.published[use])
-            found |= {place: place, Address(self.ip, port): place}
+            found |= {place: place, Address(self.address, port): place}
         return found
 
     @property
@@ -119,7 +118,7 @@ class DockerNode:
             await asyncio.to_thread(self._sandbox.start)
             await asyncio.to_thread(self._sandbox.reload)
         settings = self._sandbox.attrs["NetworkSettings"]
-        self.ip = settings["Networks"][self._network]["IPAddress"]
+        self.address = settings["Networks"][self._network]["IPAddress"]
         self.published = {
             use: int(settings["Ports"][f"{port}/tcp"][0]["HostPort"]) for use, port in self.ports.items()
         }
@@ -221,7 +220,7 @@ class DockerNode:
     async def listens(self, limit_s: float) -> bool:
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline and self.running:
-            if await self.ask("listens", host=self.ip, port=self.info.port):
+            if await self.ask("listens", host=self.address, port=self.info.port):
                 return True
             await asyncio.sleep(POLL_S)
         return False

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.system import System
 
 DISTRIBUTION = "chaos-harness"
 NOT_IN_NODES = frozenset({"numpy", "scipy", "jinja2", "rich", "click"})
@@ -29,6 +30,20 @@ def cache() -> Path:
     """Where what is expensive to make is kept."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "chaos"
+
+
+def of_node(system: System) -> tuple[list[str], tuple[str, ...]]:
+    """The top-level packages that a node of this system imports from here, and what it needs from outside."""
+    words = list(system.command())
+    modules = [type(system).__module__]
+    if "-m" in words:
+        modules.append(words[words.index("-m") + 1])
+    tops = list(dict.fromkeys(module.partition(".")[0] for module in modules))
+    distributions = importlib.metadata.packages_distributions()
+    # The extra with the system's name: `redis` for a class in `systems.redis.system`.
+    parts = modules[0].split(".")
+    extra = parts[1] if len(parts) > 1 else parts[0]
+    return tops, requirements([d for top in tops for d in distributions.get(top, [])], extra)
 
 
 def requirements(distributions: Iterable[str], extra: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from harness.clusters import netem
 from harness.clusters.firewall import Firewall, FirewallError
 from harness.clusters.links import Links
 from harness.clusters.netem import SOUND, Quality
+from harness.clusters.probes import Probes
 from harness.kept_disk import JOURNAL, lose_power
 from harness.node import Address
 from harness.run_id import VARIABLE
@@ -34,9 +35,6 @@ BALLAST = DISK / "ballast"
 INTERFACE = "eth0"
 NODE_GROUP = 61061
 """The group of a node's programs, by which the firewall tells them from the proxies."""
-PROBE_PORT = 61061
-PROBE_COPIES = 3
-"""Of a probe: one lost datagram is no cut link."""
 DIAL_S = 2.0
 FILL_ATTEMPTS = 20
 REFILL_S = 0.05
@@ -45,15 +43,14 @@ REFILL_S = 0.05
 class Sandbox:
     def __init__(self) -> None:
         self._firewall = Firewall(os.environ[VARIABLE])
-        self._probes: dict[str, None] = {}
+        self._probes = Probes()
         self._filling: asyncio.Task[None] | None = None
         self._quality: dict[str, Quality] = {}
         self._links: Links | None = None
 
     async def open(self) -> None:
         self._firewall.open()
-        loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(lambda: _Probes(self._probes), local_addr=("0.0.0.0", PROBE_PORT))
+        await self._probes.listen("0.0.0.0")
 
     async def on_hello(self) -> dict[str, Any]:
         """`monotonic_ns` is this kernel's clock, with which the node stamps its events; `netem` whether the kernel
@@ -102,16 +99,10 @@ class Sandbox:
 
     async def on_probe(self, target: str, nonce: str) -> None:
         """Sends datagrams that the other end's sandbox will remember."""
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(
-            asyncio.DatagramProtocol, remote_addr=(target, PROBE_PORT)
-        )
-        for _ in range(PROBE_COPIES):
-            transport.sendto(nonce.encode())
-        transport.close()
+        await self._probes.send(target, nonce)
 
     async def on_seen(self, nonce: str) -> bool:
-        return nonce in self._probes
+        return self._probes.seen(nonce)
 
     async def on_wipe(self) -> int:
         """How many files are left."""
@@ -139,14 +130,6 @@ class Sandbox:
         else:
             BALLAST.unlink(missing_ok=True)
         return _is_full()
-
-
-class _Probes(asyncio.DatagramProtocol):
-    def __init__(self, seen: dict[str, None]) -> None:
-        self._seen = seen
-
-    def datagram_received(self, data: bytes, address: Any) -> None:
-        self._seen[data.decode(errors="replace")] = None
 
 
 def _prepare_disk() -> None:

@@ -24,6 +24,7 @@ class Links:
     def __init__(self, seed: int = 0) -> None:
         self._rng = random.Random(seed)
         self._links: dict[tuple[str, str], Link] = {}
+        self._places: dict[tuple[str, str, Address], asyncio.Future[Address]] = {}
         self._servers: list[asyncio.AbstractServer] = []
         self._connections: dict[int, Connection] = {}
         self._number = 0
@@ -58,6 +59,14 @@ class Links:
         return await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(self._open(source, target, address), self._loop)
         )
+
+    async def to(self, source: str, target: str, address: Address) -> Address:
+        """The same, but one place for all who ask for it."""
+        key = (source, target, address)
+        if key not in self._places:
+            self._places[key] = asyncio.ensure_future(self.open(source, target, address))
+        # Whoever asks first may be cancelled; the others still wait.
+        return await asyncio.shield(self._places[key])
 
     async def _open(self, source: str, target: str, address: Address) -> Address:
         server = await self._loop.create_server(lambda: self._accept(source, target, address), HOST, 0)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +17,6 @@ import msgspec
 
 from harness import control, faketime
 from harness.cluster import Evidence, How
-from harness.clusters.client_tasks import TaskHost
 from harness.clusters.event_files import EventFiles
 from harness.clusters.links import Links
 from harness.clusters.links.diallers import dialler
@@ -25,6 +24,7 @@ from harness.clusters.local.ports import HOST, HeldPorts
 from harness.clusters.local.process import LocalNode
 from harness.clusters.process_tree import signal_tree
 from harness.clusters.proof import Proofs
+from harness.clusters.real import RealCluster
 from harness.clusters.steps import Steps
 from harness.errors import UserError
 from harness.kept_disk import lose_power
@@ -58,7 +58,7 @@ def capabilities_with(system: System) -> frozenset[str]:
     return CAPABILITIES - OURS if isinstance(system, Foreign) else CAPABILITIES
 
 
-class LocalCluster:
+class LocalCluster(RealCluster):
     def __init__(
         self,
         system: System,
@@ -68,7 +68,7 @@ class LocalCluster:
         seed: int,
         folder: Path,
     ) -> None:
-        self.topology = topology
+        super().__init__(topology)
         self.capabilities = capabilities_with(system)
         self.run_id = new_run_id()
         self._system = system
@@ -78,7 +78,6 @@ class LocalCluster:
         self._seed = seed
         self._folder = folder
         self._ready_s = int(config.get("ready.timeout.ms", 60_000)) / 1000
-        self._start_ns = time.monotonic_ns()
         self._ports = HeldPorts()
         self._links = Links(seed)
         self._nodes = {
@@ -87,34 +86,17 @@ class LocalCluster:
             )
             for node in topology.nodes
         }
-        self._members = {node.name: True for node in topology.founders}
-        """Name -> whether it is a founder."""
         self._places: dict[tuple[str, str], Address] = {}
         """(node, use of the port) -> where it listens."""
         self._proxies: dict[tuple[str, str, str], Address] = {}
         """(source, node, use) -> what the source dials."""
         self._reached: dict[Address, tuple[str, str]] = {}
         """What clients may be told -> the node and the use of the port."""
-        self._hosts: dict[str, TaskHost] = {}
-        self._opening: dict[tuple[str, str, str], asyncio.Future[Address]] = {}
-        self._events: list[NodeEvent] = []
-        self._callbacks: list[Callable[[NodeEvent], None]] = []
         self._steps = Steps(lambda node, arm: self._nodes[node].ask(arm))
         self._told_end: dict[tuple[str, int], None] = {}
         self._tail: asyncio.Task[None] | None = None
         self._files: EventFiles | None = None
         self._proofs = Proofs(self._collect_events)
-
-    @property
-    def events(self) -> Sequence[NodeEvent]:
-        return self._events
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self.topology.nodes if node.name in self._members)
-
-    def now_ns(self) -> int:
-        return time.monotonic_ns() - self._start_ns
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,9 +199,6 @@ class LocalCluster:
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────
 
-    def client_host(self, name: str) -> TaskHost:
-        return self._hosts.setdefault(name, TaskHost(name))
-
     def address(self, node: str, *, client: str) -> Address:
         """The node's own: `route` leads each client there over its link."""
         return self._places[node, ""]
@@ -229,16 +208,9 @@ class LocalCluster:
         place = self._reached.get(address)
         if place is None:
             return address
-        key = (client, *place)
-        if key not in self._opening:
-            opening = self._links.open(client, place[0], self._places[place])
-            self._opening[key] = asyncio.ensure_future(opening)
-        return await asyncio.shield(self._opening[key])
+        return await self._links.to(client, place[0], self._places[place])
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────
-
-    def on_event(self, callback: Callable[[NodeEvent], None]) -> None:
-        self._callbacks.append(callback)
 
     async def _follow_events(self) -> None:
         while True:
@@ -255,9 +227,7 @@ class LocalCluster:
             if event.kind == control.REPORTED:
                 self._proofs.heard(event)
                 continue
-            self._events.append(event)
-            for callback in self._callbacks:
-                callback(event)
+            self._tell(event)
 
     def _exits(self) -> list[NodeEvent]:
         """Processes that ended and that nobody killed, each told once."""

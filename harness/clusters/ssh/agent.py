@@ -22,6 +22,7 @@ from typing import Any
 
 from harness.clusters.firewall import Firewall, FirewallError
 from harness.clusters.links import Links
+from harness.clusters.probes import Probes
 from harness.clusters.process_tree import kernel_state, signal_tree
 from harness.clusters.ssh.host_clock import HostClock
 from harness.clusters.ssh.queues import Queues
@@ -32,9 +33,6 @@ from harness.run_id import VARIABLE
 DATA, BESIDE = "data", "beside"
 """In the node's folder: its disk, and what it takes to lose power."""
 
-PROBE_PORT = 61061
-PROBE_COPIES = 3
-"""Of a probe: one lost datagram is no cut link."""
 DIAL_S = 2.0
 POLL_S = 0.05
 CLOCK_STEP_S = 0.25
@@ -58,7 +56,7 @@ class Agent:
         self._queues = Queues(folder, root=root)
         self._clock = HostClock(folder, root=root)
         self._links: Links | None = None
-        self._probes: dict[str, None] = {}
+        self._probes = Probes()
         self._node: subprocess.Popen[bytes] | None = None
         self._read = 0
         self._told_end = True
@@ -88,8 +86,7 @@ class Agent:
                     one.bind((address, port))
                 except OSError as error:
                     raise Refused(f"port {port} cannot be had: {error.strerror}") from None
-        loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(lambda: _Probes(self._probes), local_addr=(address, PROBE_PORT))
+        await self._probes.listen(address)
         firewall = ""
         try:
             self._firewall.open()
@@ -224,16 +221,10 @@ class Agent:
 
     async def on_probe(self, target: str, nonce: str) -> None:
         """Sends datagrams that the other end's agent will remember."""
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(
-            asyncio.DatagramProtocol, remote_addr=(target, PROBE_PORT)
-        )
-        for _ in range(PROBE_COPIES):
-            transport.sendto(nonce.encode())
-        transport.close()
+        await self._probes.send(target, nonce)
 
     async def on_seen(self, nonce: str) -> bool:
-        return nonce in self._probes
+        return self._probes.seen(nonce)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._node is None or self._node.poll() is not None:
@@ -285,14 +276,6 @@ class Agent:
         if not self._log.exists():
             return ""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-count:])
-
-
-class _Probes(asyncio.DatagramProtocol):
-    def __init__(self, seen: dict[str, None]) -> None:
-        self._seen = seen
-
-    def datagram_received(self, data: bytes, address: Any) -> None:
-        self._seen[data.decode(errors="replace")] = None
 
 
 async def _serve(agent: Agent) -> None:

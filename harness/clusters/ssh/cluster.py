@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -15,9 +14,10 @@ import msgspec
 
 from harness import control, faketime
 from harness.cluster import Evidence, How
-from harness.clusters.client_tasks import TaskHost
 from harness.clusters.links import Links
+from harness.clusters.probes import Firewalls
 from harness.clusters.proof import Proofs
+from harness.clusters.real import RealCluster
 from harness.clusters.ssh.agent import BESIDE, DATA
 from harness.clusters.ssh.host import AgentError, SshNode
 from harness.clusters.ssh.install import Program
@@ -44,16 +44,13 @@ LAST_LOG_LINES = 8
 KILLED = -9
 HOST_CLOCK_TOLERANCE_MS = 50.0
 """A program has to be started to set it."""
-PROBE_S = 0.03
-"""A datagram that has not arrived by then does not pass."""
-ARRIVAL_S = 2.0
 
 
 def capabilities_with(system: System) -> frozenset[str]:
     return CAPABILITIES - OURS if isinstance(system, Foreign) else CAPABILITIES
 
 
-class SshCluster:
+class SshCluster(RealCluster):
     """`harness.cluster.Cluster`. `run` is the name that everything of it on the hosts carries."""
 
     def __init__(
@@ -66,7 +63,7 @@ class SshCluster:
         seed: int,
         folder: Path,
     ) -> None:
-        self.topology = topology
+        super().__init__(topology)
         self.capabilities = capabilities_with(system)
         self.run = new_run_id()
         self._inventory = hosts
@@ -76,34 +73,17 @@ class SshCluster:
         self._bugs = bugs
         self._seed = seed
         self._folder = folder
-        self._start_ns = time.monotonic_ns()
         self._nodes: dict[str, SshNode] = {}
-        self._members = [node.name for node in topology.founders]
         self._relays: dict[tuple[str, str, str], tuple[str, int]] = {}
         """(source, node, use of the port) -> what the source dials: a proxy of that link on its own host."""
         self._without_netem = ""
         """Why proxies make links poor; empty where the hosts' kernels do."""
         self._links = Links(seed)
         """Of clients only."""
-        self._opening: dict[tuple[str, Address], asyncio.Future[Address]] = {}
         self._steps = Steps(lambda node, arm: self._do_soon(self._nodes[node].request(arm)))
-        self._hosts: dict[str, TaskHost] = {}
-        self._events: list[NodeEvent] = []
-        self._callbacks: list[Callable[[NodeEvent], None]] = []
         self._tasks: dict[asyncio.Future[None], None] = {}
         self._proofs = Proofs()
-        self._nonces = itertools.count()
-
-    @property
-    def events(self) -> Sequence[NodeEvent]:
-        return self._events
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self.topology.nodes if node.name in self._members)
-
-    def now_ns(self) -> int:
-        return time.monotonic_ns() - self._start_ns
+        self._firewalls = Firewalls()
 
     async def start(self) -> None:
         """Returns when every node listens. Raises `UserError`, with its last log lines for a node that does not."""
@@ -132,7 +112,7 @@ class SshCluster:
         await _all(node.open(self._system, program, self._heard) for node in self._nodes.values())
         if not self._foreign:
             await self._lay_links()
-        await _all(self._start_node(name, founder=True) for name in self.members)
+        await _all(self._start_node(name) for name in self.members)
         for name in self.members:
             if not await self._listens(name):
                 node = self._nodes[name]
@@ -169,10 +149,8 @@ class SshCluster:
     def _ready_s(self) -> float:
         return int(self._config["ready.timeout.ms"]) / 1000
 
-    async def _start_node(self, name: str, *, founder: bool | None = None) -> None:
+    async def _start_node(self, name: str) -> None:
         node = self._nodes[name]
-        if founder is not None:
-            node.founder = founder
         main = self._port(node, "")
         file = NodeFile(
             name=name,
@@ -189,7 +167,7 @@ class SshCluster:
             events=f"{node.folder}/events.jsonl",
             start_ns=self._start_ns + node.monotonic_ahead_ns,
             seed=self._seed,
-            founder=node.founder,
+            founder=self._members[name],
         )
         await node.start(
             [node.host.python, *self._system.command(), "--environment", f"{node.folder}/environment.json"],
@@ -228,9 +206,6 @@ class SshCluster:
     def running(self, node: str) -> bool:
         return node in self._nodes and self._nodes[node].running
 
-    def client_host(self, name: str) -> TaskHost:
-        return self._hosts.setdefault(name, TaskHost(name))
-
     def address(self, node: str, *, client: str) -> Address:
         there = self._nodes[node]
         return Address(there.host.address, there.info.port)
@@ -240,14 +215,8 @@ class SshCluster:
         for node in self._nodes.values():
             ports = (node.info.port, *node.info.ports.values())
             if address.host == node.host.address and address.port in ports:
-                key = (client, address)
-                if key not in self._opening:
-                    self._opening[key] = asyncio.ensure_future(self._links.open(client, node.name, address))
-                return await asyncio.shield(self._opening[key])
+                return await self._links.to(client, node.name, address)
         return address
-
-    def on_event(self, callback: Callable[[NodeEvent], None]) -> None:
-        self._callbacks.append(callback)
 
     def _heard(self, node: SshNode, told: dict[str, Any]) -> None:
         if "event" in told:
@@ -273,11 +242,6 @@ class SshCluster:
         # Killed meanwhile, as likely as not.
         with contextlib.suppress(AgentError):
             await node.ask("pause", paused=False)
-
-    def _tell(self, event: NodeEvent) -> None:
-        self._events.append(event)
-        for callback in self._callbacks:
-            callback(event)
 
     async def kill(self, node: str) -> Evidence:
         code = await self._nodes[node].ask("kill")
@@ -314,15 +278,15 @@ class SshCluster:
 
     async def launch(self, node: str) -> Evidence:
         wiped = await self.wipe(node)
-        await self._start_node(node, founder=False)
-        self._members.append(node)
+        self._members[node] = False
+        await self._start_node(node)
         listens = await self._listens(node)
         return Evidence(
             wiped.verified is True and listens, f"{node} listens" if listens else f"{node} does not listen"
         )
 
     async def retire(self, node: str) -> Evidence:
-        self._members.remove(node)
+        del self._members[node]
         if self.running(node):
             await self.kill(node)
         return await self.wipe(node)
@@ -331,33 +295,13 @@ class SshCluster:
         if source not in self._nodes or target not in self._nodes:
             connections = self._links.cut(source, target, how)
             return Evidence(True, f"{how} from {source} to {target}, {connections} open connections")
-        near, far = self._nodes[target], self._nodes[source]
-        await near.ask("cut", source=far.host.address, how=how)
-        nonce = await self._send_probe(far, near)
-        await asyncio.sleep(PROBE_S)
-        passed = await near.ask("seen", nonce=nonce)
-        return Evidence(
-            not passed, f"packets from {source} to {target} " + ("pass" if passed else "are lost")
-        )
+        return await self._firewalls.cut(self._nodes[source], self._nodes[target], how)
 
     async def heal(self, source: str, target: str) -> Evidence:
         if source not in self._nodes or target not in self._nodes:
             self._links.heal(source, target)
             return Evidence(True, f"{source} reaches {target}")
-        near, far = self._nodes[target], self._nodes[source]
-        await near.ask("heal", source=far.host.address)
-        deadline = time.monotonic() + ARRIVAL_S
-        while time.monotonic() < deadline:
-            nonce = await self._send_probe(far, near)
-            await asyncio.sleep(PROBE_S / 10)
-            if await near.ask("seen", nonce=nonce):
-                return Evidence(True, f"packets from {source} to {target} pass")
-        return Evidence(False, f"packets from {source} to {target} are still lost")
-
-    async def _send_probe(self, source: SshNode, target: SshNode) -> str:
-        nonce = f"{source.name}-{next(self._nonces)}"
-        await source.ask("probe", target=target.host.address, nonce=nonce)
-        return nonce
+        return await self._firewalls.heal(self._nodes[source], self._nodes[target])
 
     async def power_fail(self, node: str, *, torn: bool = False) -> Evidence:
         there = self._nodes[node]

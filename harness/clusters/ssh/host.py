@@ -43,7 +43,6 @@ class SshNode:
         self.name = info.name
         self.log = log
         self.incarnation = -1
-        self.founder = True
         self.ended: str | None = None
         self.paused = False
         self.standing = control.Standing()
@@ -185,6 +184,10 @@ class SshNode:
             await asyncio.sleep(SIGN_OF_LIFE_S)
             with contextlib.suppress(AgentError):
                 await self.ask("still_there")
+
+    @property
+    def address(self) -> str:
+        return self.host.address
 
     def hears(self) -> bool:
         """Whether it runs and is not stopped."""

@@ -7,7 +7,6 @@ nor a network. All is one archive, named by the digest of its content, and kept 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import io
 import shlex
 import tarfile
@@ -41,11 +40,7 @@ class Program:
             return self._made[python, machine]
 
     def _make(self, python: str, machine: str) -> tuple[str, bytes]:
-        tops = _tops(self._system)
-        distributions = importlib.metadata.packages_distributions()
-        wanted = packages.requirements(
-            [d for top in tops for d in distributions.get(top, [])], _name(self._system)
-        )
+        tops, wanted = packages.of_node(self._system)
         site = packages.unpacked(wanted, python=python, machine=machine)
         with tempfile.TemporaryDirectory(prefix="chaos-ssh-") as scratch:
             source = Path(scratch)
@@ -103,18 +98,3 @@ def check_programs(connection: Connection, system: System) -> None:
             raise UserError(
                 f"host {connection.host.address}: {name} is not installed there: apt-get install {package}"
             )
-
-
-def _tops(system: System) -> list[str]:
-    """The top-level packages that a node of this system imports."""
-    words = list(system.command())
-    modules = [type(system).__module__]
-    if "-m" in words:
-        modules.append(words[words.index("-m") + 1])
-    return list(dict.fromkeys(module.partition(".")[0] for module in modules))
-
-
-def _name(system: System) -> str:
-    """`redis` for a class in `systems.redis.system`."""
-    words = type(system).__module__.split(".")
-    return words[1] if len(words) > 1 else words[0]

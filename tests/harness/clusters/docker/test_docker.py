@@ -113,7 +113,9 @@ def test_every_fault_bites_and_is_undone(tmp_path: Path) -> None:
         nodes = cluster._nodes
 
         async def reaches(source: str, target: str) -> bool:
-            told = await nodes[source].ask("listens", host=nodes[target].ip, port=nodes[target].info.port)
+            told = await nodes[source].ask(
+                "listens", host=nodes[target].address, port=nodes[target].info.port
+            )
             assert isinstance(told, bool)
             return told
 
@@ -194,7 +196,7 @@ def test_what_nodes_say_to_each_other_is_slow_in_one_direction(tmp_path: Path, e
                 )
                 if not c.name.endswith("-sandbox")
             ]
-            place = [nodes[target].ip, str(nodes[target].info.port)]
+            place = [nodes[target].address, str(nodes[target].info.port)]
             code, told = container.exec_run(["python3", "-c", script, *place])
             assert code == 0, told
             return float(told)
