@@ -54,7 +54,6 @@ def blame_in_store(anomaly: str, history: History, context: CheckContext, *, wit
         anomaly == "nonlinearizable" and by_clock,
         anomaly == "mixed-row" and config.get("lww.tie", "unique") == "value",
         anomaly in LOST and periodic and without_power > 0,
-        anomaly in LOST and not consensus and without_power >= write and periodic,
         anomaly in RESURRECTED and config.get("tombstone.gc", "repair") == "time",
         anomaly == "divergence" and not _repairs(config),
         anomaly in LOST and _lost_disks(history) >= write,

@@ -87,3 +87,87 @@ def test_more_power_losses_at_once_than_promised_are_the_configurations() -> Non
     assert blame("lost-write", one_by_one, context()) is Blame.SERVER
     flushed = CheckContext(config=SAFE | {"log.flush.interval.messages": 1})
     assert blame("lost-write", together, flushed) is Blame.SERVER
+
+
+# ── a store of keys and values ───────────────────────────────────────────────────────────────────────────
+
+STRICT: dict[str, Any] = {
+    "conflict": "abd",
+    "replication.factor": 3,
+    "read.quorum": "QUORUM",
+    "write.quorum": "QUORUM",
+    "sloppy.quorum": False,
+    "read.repair": "blocking",
+    "lww.tie": "unique",
+    "commitlog.sync": "batch",
+    "tombstone.gc": "repair",
+    "anti.entropy.interval.ms": 1000,
+}
+
+
+def store(workload: str = "register", bugs: frozenset[str] = frozenset(), **changed: Any) -> CheckContext:
+    config = STRICT | {key.replace("_", "."): value for key, value in changed.items()}
+    return CheckContext(workload=workload, config=config, bugs=bugs)
+
+
+def faults(*kinds: tuple[str, str]) -> History:
+    return History(
+        [
+            Op(index=n, time=n, process=NEMESIS, type="ok", f=kind, value={"fault": n, "targets": [target]})
+            for n, (kind, target) in enumerate(kinds)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("anomaly", "changed"),
+    [
+        ("nonlinearizable", {"conflict": "lww", "read.quorum": "ONE", "write.quorum": 1}),
+        ("lost-write", {"sloppy.quorum": True}),
+        ("lost-write", {"write.quorum": "ANY"}),
+        ("nonmonotonic-read", {"conflict": "lww", "read.repair": "none"}),
+        ("mixed-row", {"lww.tie": "value"}),
+        ("resurrected-delete", {"tombstone.gc": "time"}),
+        ("divergence", {"anti.entropy.interval.ms": 0}),
+    ],
+)
+def test_a_store_that_is_told_to_is_not_to_blame(anomaly: str, changed: dict[str, Any]) -> None:
+    assert blame(anomaly, QUIET, store(**changed)) is Blame.CONFIGURATION
+    assert blame(anomaly, QUIET, store()) is Blame.SERVER
+    assert blame(anomaly, QUIET, store(bugs=frozenset({"abd-no-write-back"}), **changed)) is Blame.SERVER
+
+
+def test_clocks_power_and_disks_count_only_where_the_settings_lean_on_them() -> None:
+    moved = faults(("clock", "n1"))
+    assert blame("ryw-violation", moved, store(conflict="lww")) is Blame.CONFIGURATION
+    assert blame("ryw-violation", moved, store()) is Blame.SERVER
+    off = faults(("power", "n1"))
+    assert blame("lost-write", off, store(commitlog_sync="periodic")) is Blame.CONFIGURATION
+    assert blame("lost-write", off, store()) is Blame.SERVER
+    assert blame("lost-write", faults(("wipe", "n1"), ("wipe", "n2")), store()) is Blame.CONFIGURATION
+    assert blame("lost-write", faults(("wipe", "n1"), ("wipe", "n1")), store()) is Blame.SERVER
+
+
+def test_consensus_leans_on_no_quorum_setting() -> None:
+    assert blame("nonlinearizable", QUIET, store(conflict="raft", read_quorum="ONE")) is Blame.SERVER
+
+
+@pytest.mark.parametrize(
+    ("anomaly", "workload", "changed"),
+    [
+        ("lost-update", "set-rmw", {}),
+        ("lost-update", "set-rmw", {"conflict": "raft", "set.update": "blind"}),
+        ("counter-under", "counter", {"counter.style": "rmw"}),
+        ("counter-over", "counter", {"counter.retry": True}),
+        ("resurrected-element", "cart", {"cart.merge": "union"}),
+    ],
+)
+def test_clients_that_read_change_and_write_back(
+    anomaly: str, workload: str, changed: dict[str, Any]
+) -> None:
+    assert blame(anomaly, QUIET, store(workload, **changed)) is Blame.WORKLOAD
+
+
+def test_updates_that_are_compared_are_the_servers() -> None:
+    assert blame("lost-update", QUIET, store("set-rmw", conflict="raft")) is Blame.SERVER
+    assert blame("counter-under", QUIET, store("counter")) is Blame.SERVER
