@@ -6,6 +6,7 @@ checkers, nemeses and mistakes against each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -49,6 +50,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     directed: Directed | None = None
     nodes: int | None = None
     """None: as many as `chaos test` takes."""
+
+
+def with_schedules(entries: Iterable[Entry], schedules: Mapping[str, Directed]) -> tuple[Entry, ...]:
+    """The entries, those without a directed schedule with the one of their name."""
+    return tuple(
+        msgspec.structs.replace(entry, directed=entry.directed or schedules.get(entry.name))
+        for entry in entries
+    )
 
 
 def exposing(entry: Entry, system: str, seed: int, *, wrong: bool = True) -> Spec:

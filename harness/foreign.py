@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -28,6 +27,7 @@ import msgspec
 
 from harness import control
 from harness.capabilities import DefiniteFailure
+from harness.end_with_parent import end_with_parent
 from harness.errors import UserError
 from harness.faketime import SETTING as FAKETIME
 from harness.faketime import FakedClock
@@ -35,7 +35,6 @@ from harness.node import NodeEvent
 from harness.process import NodeFile
 from harness.system import Foreign
 
-PR_SET_PDEATHSIG = 1
 LOOK_S = 0.2
 PATIENCE_S = 1.0
 """How long one look may take: a program that does not answer says nothing."""
@@ -80,7 +79,7 @@ def run_foreign(adapter: Callable[[NodeFile], ForeignNode]) -> None:
         command if clock is None else clock.command(command),
         cwd=folder,
         stdin=subprocess.DEVNULL,
-        preexec_fn=_end_with_the_keeper,
+        preexec_fn=end_with_parent,
     )
     sys.exit(asyncio.run(_keep(program, node, _Teller(file), clock)))
 
@@ -165,9 +164,3 @@ class _Harness(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._program.kill()
         os._exit(0)
-
-
-def _end_with_the_keeper() -> None:
-    """Runs between fork and exec. Where there is no such call, the keeper's own end of life has to do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -4,10 +4,8 @@ own. Where there is no /proc only the first is reached."""
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 from pathlib import Path
 
 
@@ -35,13 +33,3 @@ def kernel_state(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return None
-
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Runs between fork and exec: the kernel kills the process when its parent is gone, even while it is stopped.
-    Elsewhere than on Linux a stopped process ends when it is resumed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -16,6 +16,7 @@ import msgspec
 
 from harness import store
 from harness.campaign import After, RunLine, run_specs
+from harness.coverage import missed
 from harness.gate.corpus import Entry
 from harness.gate.suite import Suite, Test, spec_of
 from harness.repro import command
@@ -180,7 +181,7 @@ def _outcome(
     if len(unknown) > test.allow_unknown:
         allowed = f" ({test.allow_unknown} allowed)" if test.allow_unknown else ""
         return UNKNOWN, f"{len(unknown)} of {len(runs)} runs prove nothing{allowed}: {unknown[0].reason}"
-    never = [name for name in test.situations if not any(run.situations.get(name) for run in runs)]
+    never = missed(runs, test.situations)
     if never:
         return UNKNOWN, f"never reached in {len(runs)} runs: {', '.join(never)}"
     if test.expect:

@@ -113,7 +113,7 @@ def _bytes(frame: bytes, at: int) -> int:
 
 
 def _compact_bytes(frame: bytes, at: int) -> int:
-    size, at = _unsigned_varint(frame, at)
+    size, at = unsigned_varint(frame, at)
     return at + max(size - 1, 0)
 
 
@@ -126,7 +126,7 @@ def _array(one: Step) -> Step:
 
 def _compact_array(one: Step) -> Step:
     def walk(frame: bytes, at: int) -> int:
-        count, at = _unsigned_varint(frame, at)
+        count, at = unsigned_varint(frame, at)
         return _elements(one, frame, at, count - 1)
 
     return walk
@@ -141,15 +141,15 @@ def _elements(one: Step, frame: bytes, at: int, count: int) -> int:
 
 
 def _tags(frame: bytes, at: int) -> int:
-    count, at = _unsigned_varint(frame, at)
+    count, at = unsigned_varint(frame, at)
     for _ in range(min(count, len(frame))):
-        _, at = _unsigned_varint(frame, at)
-        size, at = _unsigned_varint(frame, at)
+        _, at = unsigned_varint(frame, at)
+        size, at = unsigned_varint(frame, at)
         at += size
     return at
 
 
-def _unsigned_varint(frame: bytes, at: int) -> tuple[int, int]:
+def unsigned_varint(frame: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = frame[at]

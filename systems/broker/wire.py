@@ -15,7 +15,7 @@ from kio.index import KioIndexError, load_request_schema, load_response_schema
 from kio.serial import entity_reader
 
 from systems.broker.absent_arrays import Check, absent_array
-from systems.broker.array_lengths import Step, plausible_arrays
+from systems.broker.array_lengths import Step, plausible_arrays, unsigned_varint
 from systems.broker.kio_writing import Writer, payload_writer
 
 MAX_FRAME_BYTES = 104_857_600
@@ -172,23 +172,12 @@ def decode_response(frame: bytes, api_key: int, version: int) -> tuple[int, Any]
 
 
 def _skip_tags(frame: bytes, position: int) -> int:
-    count, position = _read_unsigned_varint(frame, position)
+    count, position = unsigned_varint(frame, position)
     for _ in range(count):
-        _, position = _read_unsigned_varint(frame, position)
-        size, position = _read_unsigned_varint(frame, position)
+        _, position = unsigned_varint(frame, position)
+        size, position = unsigned_varint(frame, position)
         position += size
     return position
-
-
-def _read_unsigned_varint(frame: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = frame[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
 
 
 class Frames:

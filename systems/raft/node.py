@@ -123,11 +123,7 @@ class RaftNode:
         self._catch_up()
         if not self._core.is_leader:
             raise NotLeader(self._core.leader)
-        index = self._core.propose(data)
-        committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._proposed.append((index, committed))
-        self._advance()
-        return committed
+        return self._until_committed(self._core.propose(data))
 
     def learn(self, learners: tuple[int, ...]) -> None:
         """These nodes get the log without a vote, while this node leads."""
@@ -139,8 +135,9 @@ class RaftNode:
 
     def change_voters(self, voters: tuple[int, ...]) -> asyncio.Future[int]:
         """As `propose`. Raises `ChangeRefused`: one voter at a time, and only when the change before is committed."""
-        now_ms = self._catch_up()
-        index = self._core.change_voters(voters, now_ms)
+        return self._until_committed(self._core.change_voters(voters, self._catch_up()))
+
+    def _until_committed(self, index: int) -> asyncio.Future[int]:
         committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._proposed.append((index, committed))
         self._advance()

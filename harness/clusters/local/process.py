@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 
 from harness import control
-from harness.clusters.process_tree import die_with_parent, kernel_state, signal_tree
+from harness.clusters.process_tree import kernel_state, signal_tree
+from harness.end_with_parent import end_with_parent
 from harness.node import Address
 from harness.process import NodeFile
 from harness.run_id import VARIABLE
@@ -71,7 +72,7 @@ class LocalNode:
                 stderr=subprocess.STDOUT,
                 # A session of its own: a Ctrl-C reaches the harness only.
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=end_with_parent,
                 env={**os.environ, VARIABLE: self._run},
                 bufsize=0,
             )

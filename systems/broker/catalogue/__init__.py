@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from harness.catalogue import Entry
+from harness.catalogue import Entry, with_schedules
 from systems.broker.catalogue import (
     applications,
     controller,
@@ -16,16 +14,15 @@ from systems.broker.catalogue import (
 )
 from systems.broker.catalogue.directed import SCHEDULES
 
-_ENTRIES: tuple[Entry, ...] = (
-    *replication.ENTRIES,
-    *controller.ENTRIES,
-    *producer.ENTRIES,
-    *transactions.ENTRIES,
-    *groups.ENTRIES,
-    *applications.ENTRIES,
-    *logs.ENTRIES,
-)
-
-CATALOGUE: tuple[Entry, ...] = tuple(
-    msgspec.structs.replace(entry, directed=entry.directed or SCHEDULES.get(entry.name)) for entry in _ENTRIES
+CATALOGUE: tuple[Entry, ...] = with_schedules(
+    (
+        *replication.ENTRIES,
+        *controller.ENTRIES,
+        *producer.ENTRIES,
+        *transactions.ENTRIES,
+        *groups.ENTRIES,
+        *applications.ENTRIES,
+        *logs.ENTRIES,
+    ),
+    SCHEDULES,
 )

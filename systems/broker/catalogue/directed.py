@@ -6,32 +6,30 @@ Of mistakes whose own entry has none. What is under way when a fault strikes dif
 from __future__ import annotations
 
 from harness.catalogue import Directed
-from harness.schedule import Fault, Schedule
+from harness.schedule import Schedule
 from systems.broker.catalogue.faults import cut, kill, power
 
 LEADER = "leader(orders/0)"
 FOLLOWERS = "followers(orders/0)"
 
 
-def _scripted(*faults: Fault) -> Schedule:
-    return Schedule(tuple(sorted(faults, key=lambda fault: fault.at_ms)))
-
-
 # The leader is alone with its clients, and does not know yet that another one is elected.
-_LEADER_ALONE = _scripted(cut(LEADER, 3_000, 8_000))
+_LEADER_ALONE = Schedule((cut(LEADER, 3_000, 8_000),))
 # The leader is the only one in sync; then its machine loses power.
-_LAST_IN_SYNC = _scripted(cut(FOLLOWERS, 3_000, 14_000, shape="peers"), power(LEADER, 11_000, 4_000))
+_LAST_IN_SYNC = Schedule((cut(FOLLOWERS, 3_000, 14_000, shape="peers"), power(LEADER, 11_000, 4_000)))
 # What a leader says to clients is lost, what they say arrives: they send it again.
-_ANSWERS_LOST = _scripted(
-    *(
+_ANSWERS_LOST = Schedule(
+    tuple(
         cut(f"leader(orders/{number})", 3_000 + 4_000 * number, 3_000, shape="clients", direction="out")
         for number in range(3)
     )
 )
-_COORDINATORS_DIE = _scripted(
-    kill("coordinator(eos-0)", 3_000, 2_000),
-    kill("group-coordinator(eos)", 7_000, 2_000),
-    kill("coordinator(eos-0)", 11_000, 2_000),
+_COORDINATORS_DIE = Schedule(
+    (
+        kill("coordinator(eos-0)", 3_000, 2_000),
+        kill("group-coordinator(eos)", 7_000, 2_000),
+        kill("coordinator(eos-0)", 11_000, 2_000),
+    )
 )
 
 SCHEDULES: dict[str, Directed] = {
@@ -44,18 +42,20 @@ SCHEDULES: dict[str, Directed] = {
     ),
     "unclean-election": Directed(
         workload="produce",
-        schedule=_scripted(cut(FOLLOWERS, 3_000, 9_000, shape="peers"), kill("isr(orders/0)", 10_000, 9_000)),
+        schedule=Schedule(
+            (cut(FOLLOWERS, 3_000, 9_000, shape="peers"), kill("isr(orders/0)", 10_000, 9_000))
+        ),
         settings={"unclean.leader.election.enable": True, "min.insync.replicas": 1},
         time_limit_ms=25_000,
     ),
     "replication-factor-one": Directed(
         workload="produce",
-        schedule=_scripted(power(LEADER, 6_000, 3_000)),
+        schedule=Schedule((power(LEADER, 6_000, 3_000),)),
         settings={"replication.factor": 1, "min.insync.replicas": 1},
     ),
     "all-replicas-power-loss-async-flush": Directed(
         workload="produce",
-        schedule=_scripted(power("brokers", 6_000, 3_000), power("brokers", 13_000, 3_000)),
+        schedule=Schedule((power("brokers", 6_000, 3_000), power("brokers", 13_000, 3_000))),
         rate=100.0,
     ),
     "last-replica-standing": Directed(workload="produce", schedule=_LAST_IN_SYNC),

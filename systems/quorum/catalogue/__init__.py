@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from harness.catalogue import Entry
+from harness.catalogue import Entry, with_schedules
 from systems.quorum.catalogue import durability, merging, registers, ring
 from systems.quorum.catalogue.directed import SCHEDULES
 
-_ENTRIES: tuple[Entry, ...] = (
-    *registers.ENTRIES,
-    *merging.ENTRIES,
-    *durability.ENTRIES,
-    *ring.ENTRIES,
-)
-
-CATALOGUE: tuple[Entry, ...] = tuple(
-    msgspec.structs.replace(entry, directed=entry.directed or SCHEDULES.get(entry.name)) for entry in _ENTRIES
+CATALOGUE: tuple[Entry, ...] = with_schedules(
+    (
+        *registers.ENTRIES,
+        *merging.ENTRIES,
+        *durability.ENTRIES,
+        *ring.ENTRIES,
+    ),
+    SCHEDULES,
 )

@@ -159,8 +159,7 @@ class Consensus:
                 group = self._groups.get(message.range) or self._open(message.range, ())
                 return group.handle(message)
             case Decide():
-                group_here = self._groups.get(message.range)
-                return Decided("elsewhere") if group_here is None else group_here.decide(message)
+                return self._decide_here(message)
             case WhoVotes():
                 return Voter(self._voter)
             case Held():
@@ -204,10 +203,13 @@ class Consensus:
 
     async def _ask(self, node: str, command: Decide) -> Decided:
         if node == self._env.name:
-            group = self._groups.get(command.range)
-            return Decided("elsewhere") if group is None else await group.decide(command)
+            return await self._decide_here(command)
         decided: Decided = await self._call(node, command)
         return decided
+
+    async def _decide_here(self, command: Decide) -> Decided:
+        group = self._groups.get(command.range)
+        return Decided("elsewhere") if group is None else await group.decide(command)
 
     async def held_at(self, node: str, key: str) -> Decided:
         request = Held(self.range_of(key), key)
