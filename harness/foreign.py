@@ -13,12 +13,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,8 +29,7 @@ from harness.end_with_parent import end_with_parent
 from harness.errors import UserError
 from harness.faketime import SETTING as FAKETIME
 from harness.faketime import FakedClock
-from harness.node import NodeEvent
-from harness.process import NodeFile
+from harness.process import EventLines, Harness, NodeFile
 from harness.system import Foreign
 
 LOOK_S = 0.2
@@ -81,7 +78,7 @@ def run_foreign(adapter: Callable[[NodeFile], ForeignNode]) -> None:
         stdin=subprocess.DEVNULL,
         preexec_fn=end_with_parent,
     )
-    sys.exit(asyncio.run(_keep(program, node, _Teller(file), clock)))
+    sys.exit(asyncio.run(_keep(program, node, file, clock)))
 
 
 def missing_programs(system: object) -> UserError | None:
@@ -95,30 +92,21 @@ def missing_programs(system: object) -> UserError | None:
     return UserError(f"{', '.join(missing)} not found on this machine: apt-get install {packages}")
 
 
-class _Teller:
-    """Appends events to the node's file, as `harness.process.ProcessEnvironment` does."""
-
-    def __init__(self, file: NodeFile) -> None:
-        self._file = file
-        self._events = os.open(file.events, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
-
-    def started(self) -> None:
-        host, port = self._file.peers[self._file.name]
-        self.tell(STARTED, {"host": host, "port": port, "incarnation": self._file.incarnation})
-
-    def tell(self, kind: str, fields: Mapping[str, Any]) -> None:
-        event = NodeEvent(time.monotonic_ns() - self._file.start_ns, self._file.name, kind, dict(fields))
-        os.write(self._events, msgspec.json.encode(event) + b"\n")
-
-
 async def _keep(
-    program: subprocess.Popen[bytes], node: ForeignNode, teller: _Teller, clock: FakedClock | None
+    program: subprocess.Popen[bytes], node: ForeignNode, file: NodeFile, clock: FakedClock | None
 ) -> int:
+    def obey(request: control.Request) -> None:
+        # Of a program that we did not write, only its clock can be moved.
+        if isinstance(request, control.Clock) and clock is not None:
+            clock.set(request)
+
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, program.terminate)
-    await loop.connect_read_pipe(lambda: _Harness(program, clock), sys.stdin)
-    teller.started()
-    watching = asyncio.ensure_future(_watch(node, teller))
+    await loop.connect_read_pipe(lambda: Harness(obey, program.kill), sys.stdin)
+    events = EventLines(file)
+    host, port = file.peers[file.name]
+    events.tell(STARTED, {"host": host, "port": port, "incarnation": file.incarnation})
+    watching = asyncio.ensure_future(_watch(node, events))
     # Not the loop's own child watcher: its thread would be the one whose end the kernel tells the program of.
     while True:
         code = program.poll()
@@ -134,7 +122,7 @@ async def _keep(
         await asyncio.sleep(LOOK_S / 4)
 
 
-async def _watch(node: ForeignNode, teller: _Teller) -> None:
+async def _watch(node: ForeignNode, events: EventLines) -> None:
     last: Mapping[str, Any] | None = None
     while True:
         with contextlib.suppress(OSError, EOFError, DefiniteFailure):
@@ -142,25 +130,5 @@ async def _watch(node: ForeignNode, teller: _Teller) -> None:
                 said = await node.look()
             if said is not None and said != last:
                 last = dict(said)
-                teller.tell(STATE, last)
+                events.tell(STATE, last)
         await asyncio.sleep(LOOK_S)
-
-
-class _Harness(asyncio.Protocol):
-    """What the harness asks (`harness.control`): of a program that we did not write, only its clock can be moved."""
-
-    def __init__(self, program: subprocess.Popen[bytes], clock: FakedClock | None) -> None:
-        self._program = program
-        self._clock = clock
-        self._unread = b""
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        for line in lines:
-            request = control.decode(line)
-            if isinstance(request, control.Clock) and self._clock is not None:
-                self._clock.set(request)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._program.kill()
-        os._exit(0)

@@ -60,6 +60,20 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True):
     """A folder for what it takes to lose power; none: this disk cannot."""
 
 
+class EventLines:
+    """Appends what a node says of itself to its file."""
+
+    def __init__(self, file: NodeFile) -> None:
+        self._name = file.name
+        self._start_ns = file.start_ns
+        self._encoder = msgspec.json.Encoder(enc_hook=str)
+        self._events = os.open(file.events, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+
+    def tell(self, kind: str, fields: Mapping[str, Any]) -> None:
+        event = NodeEvent(time.monotonic_ns() - self._start_ns, self._name, kind, dict(fields))
+        os.write(self._events, self._encoder.encode(event) + b"\n")
+
+
 class ProcessEnvironment:
     """`harness.node.NodeEnvironment` of a real process."""
 
@@ -82,16 +96,13 @@ class ProcessEnvironment:
         self.listen = Address(*file.listen)
         self.advertised = Address(*file.advertised)
         self._peers = file.peers
-        self._start_ns = file.start_ns
-        self._encoder = msgspec.json.Encoder(enc_hook=str)
-        self._events = os.open(file.events, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        self._events = EventLines(file)
 
     def peer(self, name: str) -> Address:
         return Address(*self._peers[name])
 
     def emit(self, kind: str, /, **fields: Any) -> None:
-        event = NodeEvent(time.monotonic_ns() - self._start_ns, self.name, kind, fields)
-        os.write(self._events, self._encoder.encode(event) + b"\n")
+        self._events.tell(kind, fields)
 
     def step(self, name: str) -> None:
         """Stands still where the harness waits for this step."""
@@ -157,21 +168,22 @@ async def _main(program: NodeProgram, environment: ProcessEnvironment) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(program(environment))
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    await loop.connect_read_pipe(lambda: _Harness(environment), sys.stdin)
+    await loop.connect_read_pipe(lambda: Harness(environment.obey, lambda: None), sys.stdin)
     await task
 
 
-class _Harness(asyncio.Protocol):
-    """Standard input: requests, and their end with the harness."""
+class Harness(asyncio.Protocol):
+    """Standard input: what the harness asks, and its end."""
 
-    def __init__(self, environment: ProcessEnvironment) -> None:
-        self._environment = environment
-        self._received = b""
+    def __init__(self, obey: Callable[[control.Request], None], gone: Callable[[], None]) -> None:
+        self._obey, self._gone = obey, gone
+        self._unread = b""
 
     def data_received(self, data: bytes) -> None:
-        *lines, self._received = (self._received + data).split(b"\n")
+        *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
-            self._environment.obey(control.decode(line))
+            self._obey(control.decode(line))
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._gone()
         os._exit(0)

@@ -18,11 +18,11 @@ from typing import Any
 
 from harness.capabilities import Consumer, Log, Producer, TopicPartition
 from harness.errors import UserError
-from harness.generators import BySlot, Context, Generator, Phases, Rate, Repeat, Wait
+from harness.generators import BySlot, Context, Generator, Phases, Rate, Repeat
 from harness.settings import Setting
 from harness.topology import Topology
 from harness.workload import Client, Completion, Invocation, Test, fail, info, ok
-from workloads.draining import RETRY_MS, OnceMore
+from workloads.draining import OnceMore, UntilDone
 from workloads.eos import STABLE_SLACK_MS
 from workloads.keys import Keys
 from workloads.log_client import LogClient
@@ -203,30 +203,22 @@ class _Puts:
         return None
 
 
-class _LastView:
+class _LastView(UntilDone):
     """Asks for a view until one has reached the end, with nothing hidden or when open transactions have had the time to
-    be timed out, or for `limit_ms`."""
+    be timed out."""
 
     def __init__(self, kind: str, *, limit_ms: float, stable_ms: float) -> None:
-        self._kind, self._limit_ms, self._stable_ms = kind, limit_ms, stable_ms
-        self._started_ms: float | None = None
-        self._ready_ms = 0.0
-        self._done = False
+        super().__init__(limit_ms=limit_ms)
+        self._kind, self._stable_ms = kind, stable_ms
 
-    def next(self, context: Context) -> Invocation | Wait | None:
-        if self._started_ms is None:
-            self._started_ms = context.now_ms
-        if self._done or context.now_ms - self._started_ms > self._limit_ms:
-            return None
-        if context.now_ms < self._ready_ms:
-            return Wait(self._ready_ms - context.now_ms)
+    def _once(self, context: Context) -> Invocation:
         return Invocation(f="view", key=self._kind, extra={"final": True})
 
-    def completed(self, context: Context, invocation: Invocation, completion: Completion) -> None:
-        patient = context.now_ms - (self._started_ms or 0.0) < self._stable_ms
-        if completion.type == "ok" and completion.extra["reached"]:
-            self._done = not (completion.extra.get("hidden") and patient)
-        self._ready_ms = context.now_ms + RETRY_MS
+    def _enough(self, context: Context, invocation: Invocation, completion: Completion) -> bool:
+        patient = context.now_ms - self._since_ms < self._stable_ms
+        if completion.type != "ok" or not completion.extra["reached"]:
+            return False
+        return not (completion.extra.get("hidden") and patient)
 
 
 class _Putter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from harness.capabilities import Consumer, TopicPartition
@@ -11,12 +12,11 @@ from harness.workload import Completion, Invocation
 RETRY_MS = 200.0
 
 
-class OnceMore:
-    """A slot writes until one write succeeds, or `limit_ms` pass: whether it still can is what checker `liveness`
-    wants to know. One for each slot."""
+class UntilDone:
+    """A slot does the same until it is done, or `limit_ms` pass. One for each slot."""
 
-    def __init__(self, writes: Generator, *, limit_ms: float) -> None:
-        self._writes, self._limit_ms = writes, limit_ms
+    def __init__(self, *, limit_ms: float) -> None:
+        self._limit_ms = limit_ms
         self._done = False
         self._started_ms: float | None = None
         self._ready_ms = 0.0
@@ -28,12 +28,36 @@ class OnceMore:
             return None
         if context.now_ms < self._ready_ms:
             return Wait(self._ready_ms - context.now_ms)
-        return self._writes.next(context)
+        return self._once(context)
 
     def completed(self, context: Context, invocation: Invocation, completion: Completion) -> None:
-        self._writes.completed(context, invocation, completion)
-        self._done = self._done or completion.type == "ok"
+        self._done = self._enough(context, invocation, completion) or self._done
         self._ready_ms = context.now_ms + RETRY_MS
+
+    @property
+    def _since_ms(self) -> float:
+        """When it began."""
+        return self._started_ms or 0.0
+
+    @abstractmethod
+    def _once(self, context: Context) -> Invocation | Wait | None: ...
+    @abstractmethod
+    def _enough(self, context: Context, invocation: Invocation, completion: Completion) -> bool: ...
+
+
+class OnceMore(UntilDone):
+    """A slot writes until one write succeeds: whether it still can is what checker `liveness` wants to know."""
+
+    def __init__(self, writes: Generator, *, limit_ms: float) -> None:
+        super().__init__(limit_ms=limit_ms)
+        self._writes = writes
+
+    def _once(self, context: Context) -> Invocation | Wait | None:
+        return self._writes.next(context)
+
+    def _enough(self, context: Context, invocation: Invocation, completion: Completion) -> bool:
+        self._writes.completed(context, invocation, completion)
+        return completion.type == "ok"
 
 
 class PollToTheEnd:
