@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 import msgspec
 
-from harness.node import Address, MessageDelays, NodeEnvironment
+from harness.node import Address, NodeEnvironment
+from systems.delayed_messages import DelayedMessages
 
 PREAMBLE: Final = b"\xffrpc"
 _HEADER: Final = struct.Struct(">IBI")
@@ -157,41 +157,8 @@ class ServerConnection(_Frames):
             self.send(_RESPONSE, correlation, response)
 
 
-class _Delayed:
-    """Messages of one direction that a fault holds back by their kind (`harness.node.MessageDelays`), each kind
-    in its own order; all others overtake them."""
-
-    def __init__(self, faults: MessageDelays, source: str, target: str) -> None:
-        self.active = faults.link(source, target)
-        self.queues: dict[str, deque[tuple[float, Callable[[], None]]]] = {}
-        self._draw_s = faults.draw_s
-
-    def holds(self, message: Any, deliver: Callable[[], None]) -> bool:
-        """True where it is delivered later. Behind a message of its kind that still waits it waits, too."""
-        kind = kind_of(message)
-        delay, queue = self.active.get(kind), self.queues.get(kind)
-        if delay is None and queue is None:
-            return False
-        loop = asyncio.get_running_loop()
-        due = loop.time() + (0.0 if delay is None else self._draw_s(delay))
-        if queue is None:
-            queue = self.queues[kind] = deque()
-        else:
-            due = max(due, queue[-1][0])
-        queue.append((due, deliver))
-        loop.call_at(due, self._next, kind)
-        return True
-
-    def _next(self, kind: str) -> None:
-        queue = self.queues[kind]
-        _, deliver = queue.popleft()
-        if not queue:
-            del self.queues[kind]
-        deliver()
-
-
 class _ClientConnection(_Frames):
-    def __init__(self, codec: Codec, answers: _Delayed | None) -> None:
+    def __init__(self, codec: Codec, answers: DelayedMessages | None) -> None:
         super().__init__(codec)
         self.pending: dict[int, asyncio.Future[Any]] = {}
         self._answers = answers
@@ -210,7 +177,7 @@ class _ClientConnection(_Frames):
         if (
             answers is not None
             and (answers.active or answers.queues)
-            and answers.holds(message, lambda: self._answered(correlation, message))
+            and answers.holds(kind_of(message), lambda: self._answered(correlation, message))
         ):
             return
         self._answered(correlation, message)
@@ -232,8 +199,8 @@ def link_to(env: NodeEnvironment, peer: str, codec: Codec) -> Link:
     return Link(
         env.peer(peer),
         codec,
-        requests=_Delayed(env.delays, env.name, peer),
-        answers=_Delayed(env.delays, peer, env.name),
+        requests=DelayedMessages(env.delays, env.name, peer),
+        answers=DelayedMessages(env.delays, peer, env.name),
     )
 
 
@@ -250,8 +217,8 @@ class Link:
         address: Address,
         codec: Codec,
         *,
-        requests: _Delayed | None = None,
-        answers: _Delayed | None = None,
+        requests: DelayedMessages | None = None,
+        answers: DelayedMessages | None = None,
     ) -> None:
         self._address = address
         self._codec = codec
@@ -292,7 +259,7 @@ class Link:
         if (
             requests is not None
             and (requests.active or requests.queues)
-            and requests.holds(message, lambda: connection.send(kind, correlation, message))
+            and requests.holds(kind_of(message), lambda: connection.send(kind, correlation, message))
         ):
             return
         connection.send(kind, correlation, message)

@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-from harness.node import Address
+from harness.node import Address, NodeEnvironment
+from systems.broker.message_kinds import REQUESTS, RESPONSES
 from systems.broker.wire import Encoded, Frames, WireError, decode_response, encode_request
+from systems.delayed_messages import DelayedMessages
 
 DIAL_TIMEOUT_S = 1.0
 RECONNECT_BACKOFF_S = 0.05
@@ -46,13 +48,10 @@ class _Dialled(asyncio.Protocol):
             return future
         self._next = (self._next + 1) & 0x7FFFFFFF
         data = encode_request(payload, self._next, client_id)
+        api_key, version = _api(payload)
         if not self.transport.is_closing():
             # uvloop raises for one that is; its end comes as `connection_lost`.
             self.transport.write(data)
-        if type(payload) is Encoded:
-            api_key, version = payload.api_key, payload.version
-        else:
-            api_key, version = payload.__api_key__, payload.__version__
         self._pending.append(_Pending(self._next, api_key, version, future, deadline))
         if self._timer is None or deadline < self._timer.when():
             self._set_timer(deadline)
@@ -106,11 +105,29 @@ class _Dialled(asyncio.Protocol):
                 entry.response.exception()
 
 
+def _api(payload: Any) -> tuple[int, int]:
+    """Key and version."""
+    if type(payload) is Encoded:
+        return payload.api_key, payload.version
+    return payload.__api_key__, payload.__version__
+
+
+def channel_to(env: NodeEnvironment, peer: str) -> Channel:
+    """From this node to another one."""
+    return Channel(
+        lambda: env.peer(peer),
+        client_id=env.name,
+        requests=DelayedMessages(env.delays, env.name, peer),
+        responses=DelayedMessages(env.delays, peer, env.name),
+    )
+
+
 class Channel:
     """Kafka requests to one node: pipelined on one connection, dialled when needed.
 
     As in Kafka's own client a request that times out takes the connection (and what else is in flight on
     it) with it, since a late answer could not be told from the next one's delay.
+    Nodes make theirs with `channel_to`, so that faults can delay their messages by kind.
     """
 
     def __init__(
@@ -118,8 +135,12 @@ class Channel:
         address: Callable[[], Address | None],
         *,
         client_id: str | None = None,
+        requests: DelayedMessages | None = None,
+        responses: DelayedMessages | None = None,
     ) -> None:
         """`address` is asked at every dial; None where it is not known (yet)."""
+        self._requests = requests
+        self._responses = responses
         self._address = address
         self._client_id = client_id
         self._connection: _Dialled | None = None
@@ -134,7 +155,27 @@ class Channel:
         if connection is None or not connection.open:
             async with asyncio.timeout_at(deadline):
                 connection = await self._connected()
-        return await connection.send(request, self._client_id, deadline)
+        key, _ = _api(request)
+        if self._requests is not None:
+            await self._unless_late(connection, deadline, self._requests, REQUESTS.get(key))
+        response = await connection.send(request, self._client_id, deadline)
+        if self._responses is not None:
+            await self._unless_late(connection, deadline, self._responses, RESPONSES.get(key))
+        return response
+
+    @staticmethod
+    async def _unless_late(
+        connection: _Dialled, deadline: float, delayed: DelayedMessages, kind: str | None
+    ) -> None:
+        """Waits where a fault holds messages of that kind back. Raises `TimeoutError`."""
+        if kind is None or not (delayed.active or delayed.queues):
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await delayed.passed(kind)
+        except TimeoutError:
+            connection.fail("a request timed out")
+            raise
 
     def close(self) -> None:
         if self._dialling is not None:

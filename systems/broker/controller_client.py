@@ -8,7 +8,7 @@ from typing import Any, Final
 from kio.schema.errors import ErrorCode
 
 from harness.node import NodeEnvironment
-from systems.broker.channel import Channel
+from systems.broker.channel import channel_to
 
 _ATTEMPT_MS: Final = 1500
 _BACKOFF_S: Final = 0.1
@@ -22,10 +22,7 @@ class ControllerClient:
 
     def __init__(self, env: NodeEnvironment) -> None:
         nodes = env.topology.with_role("controller")
-        self._channels = {
-            n.id: Channel(lambda name=n.name: env.peer(name), client_id=env.name)  # type: ignore[misc]
-            for n in nodes
-        }
+        self._channels = {n.id: channel_to(env, n.name) for n in nodes}
         self._ids = [n.id for n in nodes]
         self.active: int | None = None
 

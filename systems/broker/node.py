@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.node import NodeEnvironment
 from systems.broker.alter_partition import IsrProposals
-from systems.broker.channel import Channel
+from systems.broker.channel import Channel, channel_to
 from systems.broker.context import Handler, RequestContext, Service
 from systems.broker.controller.node import run_controller
 from systems.broker.coordinators import coordinator_services
@@ -109,7 +109,7 @@ class BrokerNode:
             # Between nodes of the cluster the environment knows the way (on some backends a proxy of that
             # one link); what is advertised is for clients.
             name = next((n.name for n in self._env.topology.with_role("broker") if n.id == broker_id), None)
-            known = Channel(lambda: self._env.peer(name) if name else None, client_id=self._env.name)
+            known = channel_to(self._env, name) if name else Channel(lambda: None)
             self._channels[broker_id, purpose] = known
         return known
 

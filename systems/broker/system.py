@@ -16,6 +16,7 @@ from harness.topology import NodeInfo, Topology
 from systems.broker.bugs import BUGS
 from systems.broker.catalogue import CATALOGUE
 from systems.broker.health import describe_brokers
+from systems.broker.message_kinds import REQUESTS, RESPONSES
 from systems.broker.profiles import PROFILES
 from systems.broker.promise import promise
 from systems.broker.settings import SETTINGS
@@ -44,10 +45,10 @@ class BrokerSystem:
 
     @property
     def message_kinds(self) -> frozenset[str]:
-        """Of the controllers' Raft and what brokers tell them beside Kafka's own protocol."""
+        """Of the controllers' Raft, and of what brokers say to them and to each other."""
         from systems.broker.replica_logs import codec
 
-        return codec.kinds
+        return codec.kinds.union(REQUESTS.values(), RESPONSES.values())
 
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
         """`count` brokers, and the three controllers of every cluster."""
