@@ -60,6 +60,7 @@ class QuorumNode:
         self._liveness = Liveness(env, tuple(self._links), self._membership, self._gossip)
         self._agreement = Agreement(env, self._storage, self._membership)
         self._streaming = Streaming(env, self._membership, self._storage, self._replica, self._liveness)
+        self._consensus = Consensus(env, self._membership, self._links, self._call, self._liveness.alive)
         self._driver = Driver(
             env,
             self._storage,
@@ -67,15 +68,13 @@ class QuorumNode:
             self._agreement,
             self._streaming,
             self._liveness,
+            self._consensus,
             self._call,
         )
         self._coordinator = Coordinator(env, self._membership, self._liveness, self._storage)
         self._entropy = AntiEntropy(env, self._membership, self._storage, self._replica, self._liveness)
         self._handoff = Handoff(env, self._membership, self._storage, self._liveness)
         self._purge = Purge(env, self._membership, self._storage)
-        self._consensus = Consensus(
-            env, lambda: self._membership.placement.ring, self._links, self._call, self._liveness.alive
-        )
         self._commands = Commands(env, self._membership, self._coordinator, self._consensus, self._state)
 
     async def run(self) -> None:

@@ -69,8 +69,8 @@ class RangeGroup:
         election_ms = float(env.config["consensus.election.timeout.ms"])
         self.number = number
         self.voter = voter
-        self.settled = False
-        """The voters are those that the ring wants, when this node looked last as the leader."""
+        self.settled_at = 0
+        """The epoch of the ring at which this node, as the leader, saw that those vote whom it wants."""
         self._env = env
         self._name_of = name_of
         self.machine = RangeMachine(check_at_proposal="cas-checked-at-proposal" in env.bugs)
@@ -136,19 +136,23 @@ class RangeGroup:
 
     # ── who votes ────────────────────────────────────────────────────────────────────────────────────
 
-    def approach(self, wanted: tuple[int, ...]) -> None:
-        """As the leader: one step from the present voters towards those."""
+    def approach(self, wanted: tuple[int, ...], gone: Callable[[int], bool]) -> None:
+        """As the leader: one step from the present voters towards those. Who will not answer goes first: a quorum does
+        without it already, and beside a new one that is lost, too, it could not."""
         present = self.raft.voters
         missing = tuple(voter for voter in wanted if voter not in present)
         surplus = [voter for voter in present if voter not in wanted]
         self.raft.learn(missing)
         ready = [voter for voter in missing if self.raft.caught_up(voter)]
-        if ready:
+        lost = [voter for voter in surplus if gone(voter)]
+        if lost:
+            changed = tuple(voter for voter in present if voter != lost[0])
+        elif ready:
             changed = (*present, ready[0])
         elif surplus and not missing:
             # The leader itself goes last.
-            gone = next((voter for voter in surplus if voter != self.voter), self.voter)
-            changed = tuple(voter for voter in present if voter != gone)
+            last = next((voter for voter in surplus if voter != self.voter), self.voter)
+            changed = tuple(voter for voter in present if voter != last)
         else:
             return
         try:

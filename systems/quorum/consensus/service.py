@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from harness.node import NodeEnvironment
-from systems.quorum.consensus.group import DISKS, RangeGroup
+from systems.quorum.consensus.group import DISKS, RangeGroup, node_of
 from systems.quorum.consensus.messages import Decide, Decided, Held, Ranged, RangedReply, Voter, WhoVotes
 from systems.quorum.errors import Timeout, Unavailable
+from systems.quorum.membership.service import Membership
 from systems.quorum.ring import Ring, token
 from systems.rpc import Link
 
@@ -21,18 +22,18 @@ _TEND_S: Final = 0.5
 
 
 class Consensus:
-    """`ring()` is the ring of the moment; `call(node, message)` the answer of a peer, or OSError / TimeoutError."""
+    """`call(node, message)`: the answer of a peer, or OSError / TimeoutError."""
 
     def __init__(
         self,
         env: NodeEnvironment,
-        ring: Callable[[], Ring],
+        membership: Membership,
         links: Mapping[str, Link],
         call: Callable[[str, Any], Awaitable[Any]],
         alive: Callable[[str], bool],
     ) -> None:
         self._env = env
-        self._ring = ring
+        self._membership = membership
         self._call = call
         self._alive = alive
         self.on = env.config["conflict"] == "raft"
@@ -52,7 +53,7 @@ class Consensus:
 
     def preferred(self, number: int) -> tuple[str, ...]:
         """The nodes that are to vote on a range: the preference list of its name."""
-        return self._ring().preference(f"range-{number}", self._copies)
+        return self._membership.placement.ring.preference(f"range-{number}", self._copies)
 
     @property
     def ranges(self) -> int:
@@ -64,9 +65,14 @@ class Consensus:
         return tuple(sorted(number for number, group in self._groups.items() if group.leads))
 
     @property
+    def settled(self) -> tuple[int, ...]:
+        """Of these, the ranges that have the voters that the ring wants."""
+        epoch = self._membership.epoch
+        return tuple(number for number in self.led if self._groups[number].settled_at == epoch)
+
+    @property
     def moving(self) -> bool:
-        """A range that this node leads does not have the voters that the ring wants."""
-        return any(group.leads and not group.settled for group in self._groups.values())
+        return len(self.settled) < len(self.led)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -77,7 +83,7 @@ class Consensus:
         founding = await self._identified()
         names = {node.name for node in self._env.topology.founders}
         ids = {node.name: node.id for node in self._env.topology.nodes}
-        ring = Ring(names, vnodes=self._ring().vnodes)
+        ring = Ring(names, vnodes=int(self._env.config["ring.vnodes"]))
         for number in range(self._ranges):
             founders = ring.preference(f"range-{number}", self._copies)
             if founding and self._env.name in founders:
@@ -131,23 +137,34 @@ class Consensus:
                     await self._tend_one(group)
 
     async def _tend_one(self, group: RangeGroup) -> None:
-        """Nothing is moved while one of the nodes does not say who it is."""
-        wanted: list[int] = []
-        for node in self.preferred(group.number):
-            if node == self._env.name:
-                wanted.append(self._voter)
-                continue
-            try:
-                said: Voter = await self._call(node, WhoVotes())
-            except (OSError, TimeoutError):
-                return
-            if said.id < 0:
-                return
-            wanted.append(said.id)
-        if group.leads:
-            group.settled = set(wanted) == set(group.raft.voters)
-            if not group.settled:
-                group.approach(tuple(wanted))
+        """Nothing is moved while one of the nodes does not say who it is: as long, it counts as the one that votes."""
+        epoch = self._membership.epoch
+        preferred = self.preferred(group.number)
+        said = {node: await self._voter_of(node) for node in preferred}
+        if not group.leads or epoch != self._membership.epoch:
+            return
+        present = group.raft.voters
+        silent = {node for node, voter in said.items() if voter is None}
+        kept = [voter for voter in present if self._names[node_of(voter)] in silent]
+        wanted = [voter for voter in said.values() if voter is not None]
+        if len(present) == len(preferred) and {*wanted, *kept} == set(present):
+            group.settled_at = epoch
+        elif not silent:
+            group.approach(tuple(wanted), gone=lambda voter: self._gone(voter, said))
+
+    def _gone(self, voter: int, said: Mapping[str, int | None]) -> bool:
+        """Whether it will not answer: its node is down, or has another disk."""
+        name = self._names[node_of(voter)]
+        return said[name] != voter if name in said else not self._alive(name)
+
+    async def _voter_of(self, node: str) -> int | None:
+        if node == self._env.name:
+            return self._voter
+        try:
+            said: Voter = await self._call(node, WhoVotes())
+        except (OSError, TimeoutError):
+            return None
+        return said.id if said.id >= 0 else None
 
     # ── the peers' requests ──────────────────────────────────────────────────────────────────────────
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from harness.node import NodeEnvironment
+from systems.quorum.consensus.service import Consensus
 from systems.quorum.liveness import Liveness
 from systems.quorum.membership.agreement import Agreement
 from systems.quorum.membership.messages import AskRing, Begin, Progress, RingKnown
@@ -49,6 +50,7 @@ class Driver:
         agreement: Agreement,
         streaming: Streaming,
         liveness: Liveness,
+        consensus: Consensus,
         call: Callable[[str, Any], Awaitable[Any]],
     ) -> None:
         self._env = env
@@ -57,6 +59,7 @@ class Driver:
         self._agreement = agreement
         self._streaming = streaming
         self._liveness = liveness
+        self._consensus = consensus
         self._call = call
         self._n = int(env.config["replication.factor"])
         self._need = meeting(env.config)
@@ -85,16 +88,25 @@ class Driver:
         return Progress(False)
 
     async def _over(self, change: Change) -> bool:
-        """Not before the others know, so that a node that leaves may go: it may be the only one who knows the end."""
+        """Not before the others know, so that a node that leaves may go: it may be the only one who knows the end.
+        Nor before those vote on every range who are to: who leaves may be needed as long, and who has come may be lost
+        only then."""
         state = self._membership.state
-        if not self._older_blocked(state, await self._known(state)):
+        known = await self._known(state)
+        if not self._older_blocked(state, known) or self._voters_moving(known):
             return False
         return change.kind != "leave" or not self._to_hand_on
 
     async def on_ask_ring(self, request: AskRing) -> RingKnown:
         self._membership.adopt(request.ring)
         epoch = await self._membership.known_for_good()
-        return RingKnown(epoch, self._membership.disk, self._streaming.complete, self._to_hand_on)
+        return RingKnown(
+            epoch,
+            self._membership.disk,
+            self._streaming.complete,
+            self._to_hand_on,
+            self._consensus.settled,
+        )
 
     @property
     def _to_hand_on(self) -> int:
@@ -213,6 +225,11 @@ class Driver:
         except (OSError, TimeoutError):
             return None
         return known
+
+    def _voters_moving(self, known: dict[str, RingKnown]) -> bool:
+        """Whether a range of consensus has, as far as is known, other voters than the ring wants."""
+        settled = {number for there in known.values() for number in there.settled}
+        return len(settled) < self._consensus.ranges
 
     def _older_blocked(self, state: RingState, known: dict[str, RingKnown], gone: str = "") -> bool:
         """The step after this epoch is safe only once no request of the epoch before it can succeed."""

@@ -48,12 +48,14 @@ class AskRing(msgspec.Struct, frozen=True, tag="ask-ring"):
 
 
 class RingKnown(msgspec.Struct, frozen=True, tag="ring-known"):
-    """`disk`: the answerer's. `fetched`: it has all that it gains. `hints`: how many it still has to hand on."""
+    """`disk`: the answerer's. `fetched`: it has all that it gains. `hints`: how many it still has to hand on.
+    `settled`: the ranges of consensus that it leads, with the voters that this epoch wants."""
 
     epoch: int
     disk: int
     fetched: bool
     hints: int
+    settled: tuple[int, ...]
 
 
 class Fetch(msgspec.Struct, frozen=True, tag="fetch"):
