@@ -49,7 +49,7 @@ async def comings_and_goings(running: Simulated) -> list[bool]:
     return [await found(running, node) == KEYS for node in ("n1", "n2", "n7")]
 
 
-@pytest.mark.parametrize("profile", ["abd", "quorum", "eventual"])
+@pytest.mark.parametrize("profile", ["abd", "quorum", "eventual", "raft"])
 def test_nothing_is_lost_when_nodes_come_and_go(profile: str) -> None:
     assert simulate(comings_and_goings, spares=2, profile=profile) == [True] * 3
 
@@ -198,3 +198,17 @@ async def deleted_in_the_future(running: Simulated) -> Any:
 @pytest.mark.parametrize(("profile", "seen"), [("quorum-repair", None), ("abd", 1)])
 def test_a_tombstone_from_the_future_hides_writes_of_clocks_only(profile: str, seen: Any) -> None:
     assert simulate(deleted_in_the_future, profile=profile, write_quorum="ALL") == seen
+
+
+async def left_and_another_lost(running: Simulated) -> list[Any]:
+    """One node leaves, and at once another one is cut off."""
+    names = [node.name for node in running.cluster.topology.founders]
+    await fill(running, "n1")
+    assert (await running.change("leave", "n2")).verified
+    await running.part("n3", *(name for name in names if name not in ("n2", "n3")))
+    await asyncio.sleep(5.0)
+    return await found(running, "n1")
+
+
+def test_who_has_left_is_not_needed_for_consensus() -> None:
+    assert simulate(left_and_another_lost, profile="raft") == KEYS
