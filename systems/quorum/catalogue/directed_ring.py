@@ -1,0 +1,82 @@
+"""Schedules that reach the mistakes of the ring: who comes and goes, who is behind, and whose disk is lost.
+
+Names of nodes are meant: tokens are made of them, so that the same keys are at the same nodes in every run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.catalogue import Directed
+from harness.schedule import Fault, Schedule
+from systems.quorum.catalogue.ring import NODES, ONE_OF_ALL, SPARES, UNMENDED
+
+
+def _fault(kind: str, selector: str, at_ms: int, duration_ms: int | None = None, **params: Any) -> Fault:
+    return Fault(at_ms=at_ms, kind=kind, selector=selector, duration_ms=duration_ms, params=params)
+
+
+def _late(kinds: list[str], selector: str, to: str, latency_ms: float, at_ms: int, duration_ms: int) -> Fault:
+    return _fault(
+        "slow",
+        selector,
+        at_ms,
+        duration_ms,
+        latency_ms=latency_ms,
+        jitter_ms=0.0,
+        kinds=kinds,
+        to=to,
+        direction="out",
+    )
+
+
+# n6 has its ranges long before n5 hears of it.
+_ONE_BEHIND = Schedule(
+    (_late(["beat", "ask-ring"], "all+n6", "n5", 6_000.0, 2_000, 8_000), _fault("join", "n6", 3_000))
+)
+# n6 has fetched its ranges, and it takes a while until that is agreed upon.
+_SLOW_AGREEMENT = Schedule(
+    (
+        _late(["prepare", "propose"], "n6", "all", 800.0, 2_000, 12_000),
+        _fault("join", "n6", 3_000),
+    )
+)
+# n1 lacks what was written meanwhile, and is asked first by who takes n2's place.
+_LAGGARD_ASKED = Schedule(
+    (_fault("partition", "n1", 2_000, 5_000, how="reject"), _fault("replace", "n2", 9_000, by="n6"))
+)
+# n1 has what nobody else has, and leaves.
+_ONLY_COPY_LEAVES = Schedule(
+    (_fault("partition", "n1", 2_000, 5_000, how="reject"), _fault("leave", "n1", 9_000))
+)
+# n4 and n5 keep all that there is for three others. n5 goes, and what it has for them takes too long.
+_HOLDER_LEAVES = Schedule(
+    (
+        _fault("kill", "n1+n2+n3", 2_000, 7_000),
+        _late(["store"], "n5", "all", 15_000.0, 8_000, 7_000),
+        _fault("leave", "n5", 9_500),
+    )
+)
+_TWO_DISKS_LOST = Schedule((_fault("wipe", "n1", 4_000, 1_000), _fault("wipe", "n2", 10_000, 1_000)))
+_ONE_DISK_LOST = Schedule((_fault("wipe", "n2", 8_000, 1_000),))
+
+
+def _of(schedule: Schedule, settings: dict[str, Any], *, rate: float = 100.0, **more: Any) -> Directed:
+    return Directed(
+        workload="write-once", schedule=schedule, settings=settings, rate=rate, nodes=NODES, **more
+    )
+
+
+SCHEDULES: dict[str, Directed] = {
+    "ring-disagreement": _of(_ONE_BEHIND, {**SPARES, **ONE_OF_ALL, "phi.convict.threshold": 50.0}),
+    "bootstrap-no-pending-writes": _of(_SLOW_AGREEMENT, {**SPARES, **ONE_OF_ALL}),
+    "stream-from-wrong-replica": _of(_LAGGARD_ASKED, {**SPARES, **UNMENDED}),
+    "cleanup-before-handoff": _of(
+        _ONLY_COPY_LEAVES, {**UNMENDED, "read.quorum": "ALL", "write.quorum": "ONE"}
+    ),
+    "decommission-drops-hints": _of(
+        _HOLDER_LEAVES, {"sloppy.quorum": True, "conflict": "lww", "anti.entropy.interval.ms": 0}
+    ),
+    "amnesiac-replica-answers": _of(_TWO_DISKS_LOST, UNMENDED),
+    "vnodes-collocated": _of(_ONE_DISK_LOST, UNMENDED, time_limit_ms=15_000),
+}
