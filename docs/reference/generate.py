@@ -11,11 +11,13 @@ from typing import Any
 import click
 
 from harness import registry, timeouts
+from harness.catalogue import Entry, exposing
 from harness.cli import group
 from harness.clusters.docker.settings import SETTINGS as DOCKER
 from harness.clusters.ssh.settings import SETTINGS as SSH
 from harness.fault_parameters import PARAMETERS
 from harness.profiles import profiles_of
+from harness.repro import command as reproduce
 from harness.schedule import UNDO
 from harness.settings import Setting
 from harness.sim.settings import SETTINGS as SIMULATOR
@@ -39,7 +41,7 @@ def pages() -> dict[str, str]:
         "settings.md": _settings(),
         "nemeses.md": _nemeses(),
         "anomalies.md": _anomalies(),
-        "bugs.md": _of_systems("bugs", "Bugs", BUGS),
+        "bugs.md": _bugs(),
         "situations.md": _of_systems("situations", "Situations", SITUATIONS),
     }
     return {name: f"{NOTE}\n{text.rstrip()}\n" for name, text in made.items()}
@@ -185,8 +187,14 @@ ANOMALIES = """\
 Every violation has a name, and every finding of it the operations that prove it. Each checker judges from the
 history and the declared configuration alone."""
 BUGS = """\
-Real mistakes of real systems, each switched on with `--bug NAME` at the place where it was made. They are there
-to test the tests: a harness that does not find them finds nothing."""
+Real mistakes of real systems: what went wrong, where it is described, the test that exposes it, what it must be
+called, and the safe twin that must stay silent under the same faults. They are there to test the tests: a harness
+that does not find them finds nothing. `chaos bugs NAME` tells one of them, `chaos bugs --verify NAME` runs it; those
+marked † have a schedule of their own, which `--verify` runs beside random ones."""
+KINDS = {
+    "mutant": "Mistakes in the code, switched on with `--bug NAME` at the place where they were made.",
+    "configuration": "Settings that promise less than people expect of them.",
+}
 SITUATIONS = """\
 What a run may get into. Each run counts them: a situation that a campaign never reached is one that it says
 nothing about."""
@@ -201,6 +209,31 @@ def _anomalies() -> str:
         if rows:
             parts.append(_table(("anomaly", "meaning"), rows))
     return "\n\n".join(parts)
+
+
+def _bugs() -> str:
+    parts = ["# Bugs", BUGS]
+    for name in registry.names("systems"):
+        entries: tuple[Entry, ...] = tuple(getattr(registry.load("systems", name), "catalogue", ()))
+        for kind, introduction in KINDS.items():
+            rows = [_bug(name, entry) for entry in entries if entry.kind == kind]
+            if rows:
+                head = ("name", "what goes wrong", "source", "exposed by", "called", "safe twin")
+                title = f"## System `{name}`: {'mistakes' if kind == 'mutant' else 'configurations'}"
+                parts += [title, introduction, _table(head, rows)]
+    return "\n\n".join(parts)
+
+
+def _bug(system: str, entry: Entry) -> tuple[str, ...]:
+    words = reproduce(exposing(entry, system, 0)).removeprefix("chaos test ").removesuffix(" --seed 0")
+    return (
+        f"`{entry.name}`" + ("" if entry.directed is None else " †"),
+        _cell(entry.mechanism),
+        _cell(entry.source),
+        f"`{_cell(words)}`",
+        " or ".join(f"`{name}`" for name in entry.expect),
+        _cell(entry.remedy),
+    )
 
 
 def _of_systems(attribute: str, title: str, introduction: str) -> str:
