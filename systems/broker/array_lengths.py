@@ -34,14 +34,15 @@ _INT32: Final = struct.Struct(">i")
 
 def plausible_arrays(schema: Any) -> Step | None:
     """Walks over a payload of that schema; None where it has no arrays."""
-    return _struct(schema) if _has_arrays(schema) else None
+    return struct_walk(schema) if _has_arrays(schema) else None
 
 
 def _has_arrays(schema: Any) -> bool:
     return any(_element(hint) is not None for hint in typing.get_type_hints(schema).values())
 
 
-def _struct(schema: Any) -> Step:
+def struct_walk(schema: Any, tags: Callable[[Any], Step] = lambda schema: _tags) -> Step:
+    """Walks over a struct, nested ones included; `tags` makes the step over the tagged fields of each."""
     steps: list[Step] = []
     fixed = 0
     hints = typing.get_type_hints(schema)
@@ -56,11 +57,11 @@ def _struct(schema: Any) -> Step:
         if fixed:
             steps.append(_skip(fixed))
             fixed = 0
-        steps.append(_field(schema, kind, hint, element))
+        steps.append(_field(schema, kind, hint, element, tags))
     if fixed:
         steps.append(_skip(fixed))
     if schema.__flexible__:
-        steps.append(_tags)
+        steps.append(tags(schema))
     if len(steps) == 1:
         return steps[0]
 
@@ -72,13 +73,13 @@ def _struct(schema: Any) -> Step:
     return walk
 
 
-def _field(schema: Any, kind: str | None, hint: Any, element: Any) -> Step:
+def _field(schema: Any, kind: str | None, hint: Any, element: Any, tags: Callable[[Any], Step]) -> Step:
     flexible = schema.__flexible__
     if element is not None:
-        one = _struct(element) if dataclasses.is_dataclass(element) else _primitive(kind, flexible)
+        one = struct_walk(element, tags) if dataclasses.is_dataclass(element) else _primitive(kind, flexible)
         return _compact_array(one) if flexible else _array(one)
     if dataclasses.is_dataclass(hint):
-        return _struct(hint)
+        return struct_walk(hint, tags)
     return _primitive(kind, flexible)
 
 

@@ -17,6 +17,7 @@ from kio.serial import entity_reader
 from systems.broker.absent_arrays import Check, absent_array
 from systems.broker.array_lengths import Step, plausible_arrays, unsigned_varint
 from systems.broker.kio_writing import Writer, payload_writer
+from systems.broker.unknown_tags import without_unknown_tags
 
 MAX_FRAME_BYTES = 104_857_600
 """Kafka's `socket.request.max.bytes`: a longer (or negative) length is not a Kafka client."""
@@ -135,13 +136,22 @@ def decode_body(frame: bytes, header: tuple[int, int, int, str | None, int]) -> 
             position = _skip_tags(frame, position)
         if codec.plausible is not None:
             codec.plausible(frame, position)
-        payload, _ = codec.read(frame, position)
+        payload = _read(codec, api_key, version, frame, position)
     except Exception as error:
         # kio and its native readers raise many kinds; whatever they are, the bytes are to blame.
         raise WireError(f"undecodable API {api_key} version {version}: {error!r}") from None
     if codec.absent is not None and (name := codec.absent(payload)) is not None:
         raise WireError(f"API {api_key} version {version} without its {name}")
     return Request(api_key, version, correlation_id, client_id, payload)
+
+
+def _read(codec: _RequestCodec, api_key: int, version: int, frame: bytes, position: int) -> Any:
+    try:
+        return codec.read(frame, position)[0]
+    except KeyError:
+        # A tagged field that kio does not know. Nearly no request has one: it is looked for only now.
+        clean = without_unknown_tags(load_request_schema(api_key, version))
+        return codec.read(clean(frame, position), 0)[0]
 
 
 def encode_response(payload: Any, correlation_id: int) -> bytes:
