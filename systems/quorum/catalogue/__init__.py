@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from harness.catalogue import Entry, with_schedules
-from systems.quorum.catalogue import durability, merging, registers, ring
-from systems.quorum.catalogue.directed import SCHEDULES
+from systems.quorum.catalogue import (
+    directed,
+    directed_registers,
+    directed_repair,
+    directed_ring,
+    durability,
+    merging,
+    registers,
+    ring,
+)
 
 CATALOGUE: tuple[Entry, ...] = with_schedules(
     (
@@ -13,5 +21,10 @@ CATALOGUE: tuple[Entry, ...] = with_schedules(
         *durability.ENTRIES,
         *ring.ENTRIES,
     ),
-    SCHEDULES,
+    {
+        **directed.SCHEDULES,
+        **directed_registers.SCHEDULES,
+        **directed_repair.SCHEDULES,
+        **directed_ring.SCHEDULES,
+    },
 )
