@@ -14,6 +14,8 @@ from systems.delayed_messages import DelayedMessages
 
 DIAL_TIMEOUT_S = 1.0
 RECONNECT_BACKOFF_S = 0.05
+LATE_TIMEOUT_S = 1.0
+"""How long a request that arrives after it was given up is waited for."""
 
 
 class _Pending(NamedTuple):
@@ -27,7 +29,8 @@ class _Pending(NamedTuple):
 class _Dialled(asyncio.Protocol):
     """Client side of one connection: responses come in the order of the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, delayed: tuple[DelayedMessages, DelayedMessages] | None = None) -> None:
+        self.delayed = delayed
         self.transport: asyncio.Transport
         self.open = False
         self._frames = Frames()
@@ -38,6 +41,11 @@ class _Dialled(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.open = True
+
+    @property
+    def delays(self) -> bool:
+        """Whether a fault holds messages back now, or some are still held."""
+        return self.delayed is not None and any(d.active or d.queues for d in self.delayed)
 
     def send(self, payload: Any, client_id: str | None, deadline: float) -> asyncio.Future[Any]:
         """The response, or `TimeoutError` at that loop time."""
@@ -112,14 +120,25 @@ def _api(payload: Any) -> tuple[int, int]:
     return payload.__api_key__, payload.__version__
 
 
+def _copy(answer: asyncio.Future[Any], to: asyncio.Future[Any]) -> None:
+    if to.done() or answer.cancelled():
+        return
+    error = answer.exception()
+    if error is None:
+        to.set_result(answer.result())
+    else:
+        to.set_exception(error)
+        # Nobody may be waiting any more; that is no unhandled error.
+        to.exception()
+
+
 def channel_to(env: NodeEnvironment, peer: str) -> Channel:
     """From this node to another one."""
-    return Channel(
-        lambda: env.peer(peer),
-        client_id=env.name,
-        requests=DelayedMessages(env.delays, env.name, peer),
-        responses=DelayedMessages(env.delays, peer, env.name),
-    )
+
+    def delayed() -> tuple[DelayedMessages, DelayedMessages]:
+        return DelayedMessages(env.delays, env.name, peer), DelayedMessages(env.delays, peer, env.name)
+
+    return Channel(lambda: env.peer(peer), client_id=env.name, delayed=delayed)
 
 
 class Channel:
@@ -135,12 +154,11 @@ class Channel:
         address: Callable[[], Address | None],
         *,
         client_id: str | None = None,
-        requests: DelayedMessages | None = None,
-        responses: DelayedMessages | None = None,
+        delayed: Callable[[], tuple[DelayedMessages, DelayedMessages]] | None = None,
     ) -> None:
-        """`address` is asked at every dial; None where it is not known (yet)."""
-        self._requests = requests
-        self._responses = responses
+        """`address` is asked at every dial; None where it is not known (yet). `delayed` makes what holds the
+        requests and the responses of one connection back: those of the next one overtake them."""
+        self._delayed = delayed
         self._address = address
         self._client_id = client_id
         self._connection: _Dialled | None = None
@@ -155,27 +173,46 @@ class Channel:
         if connection is None or not connection.open:
             async with asyncio.timeout_at(deadline):
                 connection = await self._connected()
-        key, _ = _api(request)
-        if self._requests is not None:
-            await self._unless_late(connection, deadline, self._requests, REQUESTS.get(key))
-        response = await connection.send(request, self._client_id, deadline)
-        if self._responses is not None:
-            await self._unless_late(connection, deadline, self._responses, RESPONSES.get(key))
+        try:
+            if connection.delays:
+                response = await self._send_late(connection, request, deadline)
+            else:
+                response = await connection.send(request, self._client_id, deadline)
+            if connection.delays:
+                await self._until_passed(connection, request, deadline)
+        except TimeoutError:
+            if self._connection is connection:
+                self._connection = None
+            raise
         return response
 
+    async def _send_late(self, connection: _Dialled, request: Any, deadline: float) -> Any:
+        """Where a fault may hold the request back. One that was given up is in the network all the same, and
+        arrives: its connection stays until then, and a retry takes another one."""
+        assert connection.delayed is not None
+        requests, _ = connection.delayed
+        kind = REQUESTS.get(_api(request)[0])
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Any] = loop.create_future()
+
+        def send() -> None:
+            until = max(deadline, loop.time() + LATE_TIMEOUT_S)
+            answer = connection.send(request, self._client_id, until)
+            answer.add_done_callback(lambda answer: _copy(answer, answered))
+
+        if kind is None or not requests.holds(kind, send):
+            send()
+        async with asyncio.timeout_at(deadline):
+            return await answered
+
     @staticmethod
-    async def _unless_late(
-        connection: _Dialled, deadline: float, delayed: DelayedMessages, kind: str | None
-    ) -> None:
-        """Waits where a fault holds messages of that kind back. Raises `TimeoutError`."""
-        if kind is None or not (delayed.active or delayed.queues):
-            return
-        try:
+    async def _until_passed(connection: _Dialled, request: Any, deadline: float) -> None:
+        assert connection.delayed is not None
+        _, responses = connection.delayed
+        kind = RESPONSES.get(_api(request)[0])
+        if kind is not None:
             async with asyncio.timeout_at(deadline):
-                await delayed.passed(kind)
-        except TimeoutError:
-            connection.fail("a request timed out")
-            raise
+                await responses.passed(kind)
 
     def close(self) -> None:
         if self._dialling is not None:
@@ -205,5 +242,8 @@ class Channel:
         if address is None:
             raise ConnectionRefusedError("the node's address is not known")
         async with asyncio.timeout(DIAL_TIMEOUT_S):
-            _, connection = await loop.create_connection(_Dialled, address.host, address.port)
+            delayed = self._delayed() if self._delayed is not None else None
+            _, connection = await loop.create_connection(
+                lambda: _Dialled(delayed), address.host, address.port
+            )
         return connection

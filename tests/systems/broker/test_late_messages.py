@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from systems.broker.system import BrokerSystem
-from tests.systems.broker.test_directed_schedules import produce, read_back, replicas, until
+from tests.systems.broker.test_directed_schedules import cut, heal, produce, read_back, replicas, until
 from tests.systems.kafka.simulated import Simulated, simulate
 
 
@@ -52,3 +52,28 @@ def test_heartbeats_that_are_late_get_a_broker_fenced_while_it_replicates() -> N
         assert not truncated
 
     simulate(scenario)
+
+
+def test_a_request_that_was_given_up_arrives_after_its_own_retry() -> None:
+    """The first of two equal proposals reaches the controller when the second is long applied: it is refused."""
+
+    async def scenario(running: Simulated) -> tuple[list[str], list[str]]:
+        leader, behind, other = await replicas(running)
+        await cut(running, leader, behind)
+        sent = await produce(running)
+        assert sorted((await until(running, "isr-shrunk"))["isr"]) == sorted((leader, other))
+        for controller in ("c1", "c2", "c3"):
+            await late(running, leader, controller, "alter-partition", 8_000)
+        await heal(running, leader, behind)
+        await asyncio.sleep(4)
+        assert not running.events("isr-expanded")
+        for controller in ("c1", "c2", "c3"):
+            await late(running, leader, controller, "alter-partition", 0)
+        await until(running, "isr-expanded")
+        changes = len(running.events("partition-changed"))
+        await asyncio.sleep(8)
+        assert len(running.events("partition-changed")) == changes
+        return sent, await read_back(running)
+
+    sent, found = simulate(scenario)
+    assert found == sent
