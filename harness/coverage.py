@@ -29,6 +29,16 @@ class SaysWhatReaches(Protocol):
         ...
 
 
+@runtime_checkable
+class SaysHowToReach(Protocol):
+    """What a system also has that knows a test for each of its situations."""
+
+    @property
+    def reached_with(self) -> Mapping[str, str]:
+        """Situation -> options of `chaos test` that reach it within a few seeds."""
+        ...
+
+
 def must_reach(system: Any, nemesis: str, runs: int, asked: Iterable[str] = ()) -> tuple[str, ...]:
     """The situations that a campaign must have reached. Raises `UserError` for an unknown one."""
     for situation in asked:
@@ -46,15 +56,29 @@ def covered(summary: Summary, system: Any, wanted: Iterable[str]) -> Summary:
     missing = missed(summary.runs, wanted)
     if summary.verdict is not Verdict.VALID or not missing:
         return summary
-    reason = f"{len(summary.runs)} runs never reached {', '.join(_told(name, system) for name in missing)}"
+    reason = f"{len(summary.runs)} runs {never_reached(system, missing)}"
     return msgspec.structs.replace(summary, verdict=Verdict.UNKNOWN, reason=reason)
 
 
 def missed(runs: Sequence[RunLine], wanted: Iterable[str]) -> list[str]:
-    return [name for name in wanted if not any(run.situations.get(name) for run in runs)]
+    return unreached((run.situations for run in runs), wanted)
+
+
+def unreached(counts: Iterable[Mapping[str, int]], wanted: Iterable[str]) -> list[str]:
+    """Those of `wanted` that no run counted."""
+    reached = {name for counted in counts for name, count in counted.items() if count}
+    return [name for name in wanted if name not in reached]
+
+
+def never_reached(system: Any, situations: Iterable[str]) -> str:
+    """What was missing, in words, and which nemesis would reach it."""
+    return f"never reached {', '.join(_told(name, system) for name in situations)}"
 
 
 def _told(situation: str, system: Any) -> str:
     nemeses = system.reached_by.get(situation, ()) if isinstance(system, SaysWhatReaches) else ()
+    test = system.reached_with.get(situation) if isinstance(system, SaysHowToReach) else None
     how = f"; --nemesis {' or '.join(nemeses)} reaches it" if nemeses else ""
+    if test is not None and not nemeses:
+        how = f"; `chaos test {test}` reaches it"
     return f"{situation} ({system.situations[situation]}{how})"

@@ -70,6 +70,8 @@ def cell_text(cell: Mapping[str, Any]) -> str:
     unknown = cell["verdicts"].get("unknown", 0)
     if unknown:
         parts.append(f"unknown {unknown}/{cell['runs']}")
+    if cell.get("missed"):
+        parts.append("nothing proven")
     return (", ".join(parts) or "–") + (" ✗" if cell["disagreements"] else "")
 
 
@@ -86,7 +88,7 @@ def _shown(cell: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     elif cell["found"]:
         share = max(cell["found"].values()) / cell["runs"]
         level = "most" if share >= 0.5 else "some"
-    elif cell["verdicts"].get("unknown"):
+    elif cell["verdicts"].get("unknown") or cell.get("missed"):
         level = "unknown"
     return {
         **cell,

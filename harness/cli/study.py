@@ -9,7 +9,7 @@ import msgspec
 
 from harness.campaign import RunLine
 from harness.cli import options
-from harness.cli.group import VALID
+from harness.cli.group import UNKNOWN, VALID
 from harness.cli.progress import Progress
 from harness.errors import UserError
 from harness.sweep import campaign, matrix
@@ -28,7 +28,8 @@ from harness.sweep.study import answer
 def command(question: str, seeds: int | None, where: str, cores: int | None, out: Path, as_json: bool) -> int:
     """Run the sweep of QUESTION (a matrix file with a `question`, or a shipped table) and answer in words.
 
-    The answer says what was found under what, in how many runs, and how sure one may be of what was not found.
+    The answer says what was found under what, in how many runs, and how sure one may be of what was not found. Exit
+    code 3 where silence proves nothing.
     """
     asked = matrix.load(question)
     if not asked.question and not asked.about:
@@ -47,15 +48,16 @@ def command(question: str, seeds: int | None, where: str, cores: int | None, out
     finally:
         progress.end()
     told = answer(cells)
+    code = VALID if all(cell.proves for cell in cells) else UNKNOWN
     if as_json:
         click.echo(
             msgspec.json.encode({"question": asked.question, "answer": told, "dir": str(folder)}).decode()
         )
-        return VALID
+        return code
     from reports.matrix import write_matrix
 
     click.secho(asked.question or asked.about, bold=True)
     for paragraph in told:
         click.echo(f"  {paragraph}")
     click.echo(f"report  {write_matrix(folder)}")
-    return VALID
+    return code

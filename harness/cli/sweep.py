@@ -41,6 +41,12 @@ DEFAULT = matrix.Matrix(name="sweep", nemeses=("none",), rows=())
 @click.option("--concurrency", type=int, default=0, help="[default: the workload's]")
 @click.option("--rate", type=float, default=0.0, help="[default: the workload's]")
 @click.option("--time-limit", help="Simulated time of a main phase.  [default: 60s, or the matrix's]")
+@click.option(
+    "--sometimes",
+    multiple=True,
+    metavar="SITUATION",
+    help="Every cell with faults and without a finding must have reached it (`chaos list situations`).",
+)
 @click.option("--executor", "where", default=LOCAL, show_default=True, help="local, or dask://host:port.")
 @click.option("--cores", type=click.IntRange(min=1), help="Of this machine.  [default: all]")
 @click.option("--out", type=click.Path(path_type=Path), default=campaign.DEFAULT_ROOT, show_default=True)
@@ -63,6 +69,7 @@ def command(
     concurrency: int,
     rate: float,
     time_limit: str | None,
+    sometimes: tuple[str, ...],
     where: str,
     cores: int | None,
     out: Path,
@@ -73,7 +80,9 @@ def command(
 
     Example: chaos sweep --workload produce --nemesis kill,partition --vary acks=0,1,all --seeds 20
 
-    Exit code 1 where a cell disagrees with its prediction; without predictions the table is the answer.
+    Exit code 1 where a cell disagrees with its prediction; 3 where a cell proves nothing: not run, only unknown runs,
+    or runs without a finding that never reached what the nemesis is for (or --sometimes). Otherwise the table is the
+    answer.
     """
     if named == "list":
         for name in matrix.shipped():
@@ -94,6 +103,7 @@ def command(
         elif vary or bugs:
             raise UserError("--vary and --bug make rows of their own: a --matrix has its rows already")
         asked = _adjusted(asked, settings, seeds, seed, concurrency, rate, time_limit)
+        asked = msgspec.structs.replace(asked, situations=(*asked.situations, *sometimes))
         folder = campaign.create(out.resolve(), asked)
     else:
         folder = resume.resolve()
@@ -163,13 +173,15 @@ def _tell(folder: Path, cells: list[Cell], as_json: bool) -> None:
     for cell in cells:
         for sentence in cell.disagreements:
             click.echo(f"{cell.row} under {cell.nemesis}: {sentence}")
+        if cell.missed:
+            click.echo(f"{cell.row} under {cell.nemesis} proves nothing: {cell.missed}")
     click.echo(f"report  {write_matrix(folder)}")
 
 
 def _code(cells: list[Cell]) -> int:
     if any(cell.disagreements for cell in cells):
         return INVALID
-    return UNKNOWN if any(not cell.runs for cell in cells) else VALID
+    return VALID if all(cell.proves for cell in cells) else UNKNOWN
 
 
 def _duration(seconds: float) -> str:

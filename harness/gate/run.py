@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from harness import store
+from harness import registry, store
 from harness.campaign import After, RunLine, run_specs
-from harness.coverage import missed
+from harness.coverage import missed, must_reach, never_reached
 from harness.gate.corpus import Entry
 from harness.gate.suite import Suite, Test, spec_of
 from harness.repro import command
@@ -181,9 +181,10 @@ def _outcome(
     if len(unknown) > test.allow_unknown:
         allowed = f" ({test.allow_unknown} allowed)" if test.allow_unknown else ""
         return UNKNOWN, f"{len(unknown)} of {len(runs)} runs prove nothing{allowed}: {unknown[0].reason}"
-    never = missed(runs, test.situations)
+    system = registry.load("systems", test.system)
+    never = missed(runs, must_reach(system, test.nemesis, len(runs), test.situations))
     if never:
-        return UNKNOWN, f"never reached in {len(runs)} runs: {', '.join(never)}"
+        return UNKNOWN, f"{len(runs)} runs {never_reached(system, never)}"
     if test.expect:
         return PASSED, f"found as expected: {', '.join(test.expect)}"
     return PASSED, f"no anomaly in {len(runs)} runs"

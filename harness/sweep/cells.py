@@ -10,11 +10,14 @@ from typing import Any
 
 import msgspec
 
+from harness import registry
+from harness.coverage import must_reach, never_reached, unreached
 from harness.results import Verdict
 from harness.sweep.matrix import Matrix, Row
 from harness.sweep.predictions import disagreements, parse
 
 LOSSES = ("lost-write", "eos-loss", "lost-element", "consume-lost")
+NO_FAULTS = "none"
 CONFIDENCE = 0.95
 RESAMPLES = 1_000
 
@@ -37,6 +40,8 @@ class Example(msgspec.Struct, frozen=True):
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """The runs of one configuration under one nemesis."""
+
     row: str
     nemesis: str
     runs: int
@@ -51,8 +56,15 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[Example, ...]
     unknown: tuple[str, ...]
     """Reasons of the runs that prove nothing."""
+    missed: str | None = None
+    """What a cell without a finding never reached, though it should have, and what would reach it."""
     prediction: str | None
     disagreements: tuple[str, ...]
+
+    @property
+    def proves(self) -> bool:
+        """Something was found, or its silence means something."""
+        return bool(self.found) or bool(self.verdicts.get(Verdict.VALID.value) and not self.missed)
 
 
 def cells(matrix: Matrix, lines: Iterable[Mapping[str, Any]]) -> list[Cell]:
@@ -92,9 +104,19 @@ def _cell(
         unknown=tuple(
             dict.fromkeys(str(run["reason"]) for run in runs if run["verdict"] == Verdict.UNKNOWN.value)
         )[:3],
+        missed=None if found or not runs else _missed(matrix, nemesis, runs),
         prediction=predicted,
         disagreements=tuple(wrong),
     )
+
+
+def _missed(matrix: Matrix, nemesis: str, runs: list[Mapping[str, Any]]) -> str | None:
+    system = registry.load("systems", matrix.system)
+    asked = () if nemesis == NO_FAULTS else matrix.situations
+    never = unreached(
+        (dict(_items(run["situations"])) for run in runs), must_reach(system, nemesis, len(runs), asked)
+    )
+    return f"{len(runs)} runs {never_reached(system, never)}" if never else None
 
 
 def _named(matrix: Matrix) -> frozenset[str]:

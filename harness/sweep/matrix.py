@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from harness import registry
+from harness.coverage import must_reach
 from harness.errors import UserError, unknown_name
 from harness.plan import resolve
 from harness.spec import Spec
@@ -51,6 +52,8 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     corollaries: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Anomaly -> those that may come with it wherever it was predicted."""
+    situations: tuple[str, ...] = ()
+    """Each must be reached by some run of every cell that has faults and finds nothing, or the cell proves nothing."""
     first_seed: int = 0
     seeds: int = 10
     version: int = FORMAT_VERSION
@@ -100,6 +103,9 @@ def check(matrix: Matrix) -> None:
     for name in {**matrix.corollaries, **dict.fromkeys(itertools.chain(*matrix.corollaries.values()))}:
         if name not in known:
             raise unknown_name("anomaly", name, known)
+    must_reach(registry.load("systems", matrix.system), "", 0, matrix.situations)
+    if matrix.seeds < 1:
+        raise UserError(f"matrix '{matrix.name}': seeds: expected at least 1, got {matrix.seeds}")
     for row in matrix.rows:
         for nemesis, text in row.predict.items():
             if nemesis not in matrix.nemeses:

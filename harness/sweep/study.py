@@ -34,17 +34,23 @@ def _of_row(cells: Sequence[Cell]) -> str:
             by_anomaly.items(), key=lambda item: -sum(c.found[item[0]] for c in item[1])
         )
     ]
-    proven = [cell for cell in cells if not cell.found and cell.verdicts.get("valid")]
+    proven = [cell for cell in cells if not cell.found and cell.proves]
     if proven:
         runs = min(cell.verdicts["valid"] for cell in proven)
         parts.append(
             f"nothing under {', '.join(cell.nemesis for cell in proven)} (at least {runs} valid runs each: at "
             f"{CONFIDENCE:.0%} confidence, fewer than {silent_at_most(runs):.0%} of such runs would show it)"
         )
-    unproven = [cell.nemesis for cell in cells if not cell.found and not cell.verdicts.get("valid")]
-    if unproven:
-        parts.append(f"nothing is proven under {', '.join(unproven)}")
+    parts += [
+        f"nothing is proven under {cell.nemesis} ({_why_unproven(cell)})" for cell in cells if not cell.proves
+    ]
     return "; ".join(parts)
+
+
+def _why_unproven(cell: Cell) -> str:
+    if not cell.runs:
+        return "not run"
+    return cell.missed or f"all {cell.runs} runs are unknown: {'; '.join(cell.unknown)}"
 
 
 def _share(cell: Cell, name: str) -> str:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from harness.campaign import RunLine, summarise
 from harness.cli.group import chaos
-from harness.coverage import ENOUGH_RUNS, covered, must_reach
+from harness.coverage import ENOUGH_RUNS, covered, must_reach, never_reached
 from harness.errors import UserError
 from harness.results import Verdict
 
@@ -18,6 +18,7 @@ class Fake:
     def __init__(self) -> None:
         self.situations = {"leader-change": "another leader", "split": "two leaders"}
         self.reached_by = {"leader-change": ("kill", "pause")}
+        self.reached_with = {"split": "--workload eos --nemesis partition"}
 
 
 def run(seed: int, verdict: Verdict = Verdict.VALID, **situations: int) -> RunLine:
@@ -51,6 +52,12 @@ def test_silence_that_reached_nothing_is_unknown_and_names_the_nemesis() -> None
     assert summary.verdict is Verdict.UNKNOWN
     assert summary.reason == (
         "2 runs never reached leader-change (another leader; --nemesis kill or pause reaches it)"
+    )
+
+
+def test_what_no_nemesis_always_reaches_names_a_test_that_does() -> None:
+    assert never_reached(Fake(), ["split"]) == (
+        "never reached split (two leaders; `chaos test --workload eos --nemesis partition` reaches it)"
     )
 
 

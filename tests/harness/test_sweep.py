@@ -109,6 +109,21 @@ def test_every_cell_says_what_its_runs_found(toy_matrix: Matrix, tmp_path: Path)
     assert kept == [Path(example.dir)]
 
 
+def test_a_silent_cell_that_never_reached_what_it_should_proves_nothing(toy: None, tmp_path: Path) -> None:
+    words = ["--system", "toy-bag", "--workload", "bag", "--nemesis", "none,toy-kill", "--time-limit", "8s"]
+    words += ["--seeds", "1", "--out", str(tmp_path)]
+    code, told = sweep(*words, "--sometimes", "never")
+    assert code == 3, told
+    assert "| defaults | – | nothing proven |" in told
+    assert "defaults under toy-kill proves nothing: 1 runs never reached never (cannot happen)" in told
+    assert "1 runs never reached never" in next(tmp_path.glob("*/matrix.html")).read_text()
+    code, told = sweep(*words, "--sometimes", "never", "--bug", "amnesia")
+    assert code == 0, told
+    code, told = sweep(*words, "--sometimes", "nevre")
+    assert code == 2
+    assert "did you mean 'never'" in told
+
+
 class Interrupted(Cores):
     """Ends after three runs, as a machine that is switched off."""
 
@@ -237,6 +252,7 @@ def test_the_share_of_lost_writes_lies_within_its_interval(runs: list[tuple[int,
             "p50_ms": None,
             "p99_ms": None,
             "operations": 1,
+            "situations": {},
             "dir": None,
         }
         for seed, (lost, acknowledged) in enumerate(runs)
