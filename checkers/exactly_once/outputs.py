@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from checkers.exactly_once.transfers import Input, Output, Transfers, parse_output
+from checkers.exactly_once.transfers import Input, Output, Transfers, parse_output, topic_of
 from checkers.log.observations import Observations, Partition, Value
 from checkers.log.version_order import version_order
 
@@ -49,7 +49,7 @@ def collect_outputs(seen: Observations, transfers: Transfers) -> Outputs:
     outputs = Outputs(read_committed=seen.isolation == "read_committed")
     topics = _output_topics(seen, transfers)
     for name, partition in sorted(seen.partitions.items()):
-        if name.rpartition("/")[0] not in topics:
+        if topic_of(name) not in topics:
             continue
         outputs.partitions.append(name)
         if partition.final is None or partition.final.hidden or partition.final.log_start:
@@ -71,11 +71,11 @@ def _place(outputs: Outputs, place: Place, value: Value) -> None:
 
 def _output_topics(seen: Observations, transfers: Transfers) -> frozenset[str]:
     """Topics that transfers wrote to; where none lived to tell, those whose records say that they are outputs."""
-    told = {name.rpartition("/")[0] for name in transfers.output_partitions}
+    told = {topic_of(name) for name in transfers.output_partitions}
     if told:
         return frozenset(told)
     return frozenset(
-        name.rpartition("/")[0] for name, partition in seen.partitions.items() if _holds_outputs(partition)
+        topic_of(name) for name, partition in seen.partitions.items() if _holds_outputs(partition)
     )
 
 

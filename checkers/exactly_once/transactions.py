@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from checkers.exactly_once.outputs import Outputs
-from checkers.exactly_once.transfers import Output, Transfers, parse_output
+from checkers.exactly_once.transfers import Output, Transfers, parse_output, topic_of
 from checkers.findings import Finding
 from checkers.log.observations import Observations
 
@@ -26,7 +26,7 @@ def torn(seen: Observations, transfers: Transfers, outputs: Outputs) -> list[Fin
         findings.append(
             Finding(
                 name="torn-txn",
-                partition=places[0][0].rpartition("/")[0],
+                partition=topic_of(places[0][0]),
                 ops=(
                     *seen.indices(transaction.operation),
                     *(seen.indices(op)[-1] for op in proofs if op is not None),

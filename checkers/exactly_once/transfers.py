@@ -37,6 +37,10 @@ class Output(NamedTuple):
     of: int
 
 
+def topic_of(partition: str) -> str:
+    return partition.rpartition("/")[0]
+
+
 def parse_output(value: Any) -> Output | None:
     """None for what no pipeline writes."""
     match = _OUTPUT.fullmatch(value) if isinstance(value, str) else None
@@ -80,6 +84,7 @@ class Transfers:
     """Its operation."""
     output_partitions: set[str] = field(default_factory=set)
     input_topic: str | None = None
+    """Where no transaction lived to tell what it read: that of the group's offsets."""
 
 
 def collect(seen: Observations, *, offsets_in_transaction: bool) -> Transfers:
@@ -98,6 +103,9 @@ def collect(seen: Observations, *, offsets_in_transaction: bool) -> Transfers:
                 f"operation {operation.invoke.index} ({operation.f}) has not the shape of one: "
                 f"{type(error).__name__}: {error}"
             ) from error
+    for fetch in found.fetches:
+        for partition in fetch.offsets:
+            found.input_topic = found.input_topic or topic_of(partition)
     return found
 
 
@@ -117,8 +125,8 @@ def _transfer(found: Transfers, position: int, operation: Operation, offsets_in_
         transaction.inputs = [(str(p), int(o), v) for p, o, v in operation.value.get("inputs", [])]
         transaction.outputs = len(operation.value.get("outputs", []))
         found.output_partitions.update(str(p) for p, _, _ in operation.value.get("outputs", []))
-    for partition, _, _ in transaction.inputs[:1]:
-        found.input_topic = partition.rpartition("/")[0]
+    for partition, _, _ in transaction.inputs:
+        found.input_topic = found.input_topic or topic_of(partition)
     found.transactions[name] = transaction
     acknowledged = fate == "committed" and (offsets_in_transaction or _said_so_after(operation))
     if acknowledged and completion is not None:
