@@ -26,6 +26,13 @@ SETTINGS: tuple[Setting, ...] = (
         choices=POLICIES,
     ),
     Setting(
+        name="group.once",
+        default=False,
+        doc="The application bears no repetition: processing a record more than once is an anomaly under every policy, "
+        "not only under eos, which excludes it",
+        scope="workload",
+    ),
+    Setting(
         name="group.partitions",
         default=4,
         doc="Partitions of topic events; members beyond them are idle",

@@ -4,7 +4,8 @@
     effects   everything that was processed, in the store outside the group
 
 Every record must be processed (whatever commits before processing loses some, and is blamed for it); more than once only
-where the policy does not exclude it, which is then shown as allowed. The coordinator never forgets what it acknowledged,
+where the policy does not exclude it, which is then shown as allowed, unless the application bears no repetition
+(`group.once`). The coordinator never forgets what it acknowledged,
 never gives a partition to two members at once, and gets members to work once the faults are over.
 """
 
@@ -40,7 +41,7 @@ class GroupChecker:
     )
     anomalies: Mapping[str, str] = {
         "consume-lost": "a record that stands in the log, or did until retention took it, was never processed",
-        "consume-duplicate": "a record was processed more than once; allowed unless the policy excludes it",
+        "consume-duplicate": "a record was processed more than once; allowed unless the policy or the application excludes it",
         "offset-regression": "the group's committed offset is lower than one that was acknowledged before",
         "dual-ownership": "a partition belonged to two members at once: in one generation, or by a commit of an older generation that was accepted",
         "poll-skip": "a member that kept a partition was not given a record of it",
@@ -68,6 +69,7 @@ class GroupChecker:
         if not any(turn.records for turn in every):
             doubts.insert(0, f"0 records were given to members in {ok} turns that succeeded, of {len(every)}")
         policy = str(context.config.get("group.policy", "commit-after"))
+        needs_once = bool(context.config.get("group.once", False))
         result = answer(
             "group",
             history,
@@ -81,7 +83,7 @@ class GroupChecker:
                 for partition, of in seen.partitions.items()
                 if of.final is not None
             },
-            allowed=frozenset() if policy in ONCE else frozenset({"consume-duplicate"}),
+            allowed=frozenset() if policy in ONCE or needs_once else frozenset({"consume-duplicate"}),
         )
         return result if context.bugs else _blamed(result, context.config)
 

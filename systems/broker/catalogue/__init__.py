@@ -13,6 +13,8 @@ from systems.broker.catalogue import (
     transactions,
 )
 from systems.broker.catalogue.directed import SCHEDULES
+from systems.broker.catalogue.directed_groups import SCHEDULES as OF_GROUPS
+from systems.broker.catalogue.directed_transactions import SCHEDULES as OF_TRANSACTIONS
 
 CATALOGUE: tuple[Entry, ...] = with_schedules(
     (
@@ -24,5 +26,5 @@ CATALOGUE: tuple[Entry, ...] = with_schedules(
         *applications.ENTRIES,
         *logs.ENTRIES,
     ),
-    SCHEDULES,
+    SCHEDULES | OF_GROUPS | OF_TRANSACTIONS,
 )

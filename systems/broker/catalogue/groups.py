@@ -36,6 +36,19 @@ ENTRIES: tuple[Entry, ...] = (
         remedy="commit after processing",
     ),
     Entry(
+        name="commit-after-processing",
+        kind="configuration",
+        mechanism="offsets are committed after processing, and a crash between the two repeats what an application that "
+        "counts on exactly-once has done already",
+        source="KAFKA-3824; Kafka's design documentation, message delivery semantics",
+        expect=("consume-duplicate",),
+        workload="group",
+        nemesis="kill",
+        settings={"group.policy": "commit-after", "group.once": True, "group.crash.probability": 0.05},
+        safe={"group.policy": "eos"},
+        remedy="effects and offsets in one transaction, or effects that can be repeated",
+    ),
+    Entry(
         name="auto-commit-async-processing",
         kind="configuration",
         priority=2,
