@@ -65,6 +65,7 @@ class AiokafkaLog:
             "acks": acks if acks == "all" else int(acks),
             "enable_idempotence": config["enable.idempotence"] and acks == "all",
             "linger_ms": config["linger.ms"],
+            "max_batch_size": config["batch.size"],
             "transactional_id": transactional_id,
             "transaction_timeout_ms": config["transaction.timeout.ms"],
         }
@@ -73,7 +74,11 @@ class AiokafkaLog:
         if not self._plain:
             # The cluster's setting, when the system under test has one, stands for its finalized feature.
             version = int(config.get("transaction.version", 2))
-            library = partial(kip890.Producer, transaction_version=version)
+            library = partial(
+                kip890.Producer,
+                transaction_version=version,
+                most_in_flight=config["max.in.flight.requests.per.connection"],
+            )
         return AiokafkaProducer(library, options, delivery_timeout_ms=delivery_ms)
 
     async def consumer(self, *, group: str | None = None, isolation: str | None = None) -> Consumer:

@@ -7,7 +7,8 @@
   a consumer that has lost its partitions is fenced; a refusal aborts instead of killing the producer.
 - OffsetFetch v7 with require_stable, and its error code looked at: aiokafka takes an error of the whole
   answer (a coordinator that moved) for "nothing committed" and starts over from the beginning.
-- After OUT_OF_ORDER_SEQUENCE_NUMBER a new epoch (KIP-360) instead of a sender that can never send again.
+- After OUT_OF_ORDER_SEQUENCE_NUMBER a new epoch (KIP-360) instead of a sender that can never send again, and several
+  requests under way to a broker (`pipelining`).
 - After DUPLICATE_SEQUENCE_NUMBER no offset, since the answer carries none.
 - A refused commit can be followed by an abort, after which the producer goes on.
 - OFFSET_OUT_OF_RANGE of a leader that may be an old one resets no position (`stale_leaders`).
@@ -30,8 +31,6 @@ from aiokafka.client import CoordinationType
 from aiokafka.producer.sender import (
     AddOffsetsToTxnHandler,
     EndTxnHandler,
-    Sender,
-    SendProduceReqHandler,
     TxnOffsetCommitHandler,
 )
 from aiokafka.producer.transaction_manager import (
@@ -45,6 +44,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from aiokafka.util import create_future
 
+from systems.kafka.pipelining import Accumulator, Pipelining, Produce
 from systems.kafka.protocol import EndTxn, OffsetFetch, TxnOffsetCommit
 from systems.kafka.stale_leaders import PatientFetches
 
@@ -55,7 +55,6 @@ _UNSTABLE_OFFSET_COMMIT = 88
 _TRANSACTION_ABORTABLE = 120
 _INVALID_TXN_STATE = kafka.InvalidTxnState.errno
 _DUPLICATE_SEQUENCE = kafka.DuplicateSequenceNumber.errno
-_SEQUENCE_LOST = (kafka.OutOfOrderSequenceNumber.errno, kafka.UnknownProducerId.errno)
 _GROUP_FENCED = (
     kafka.IllegalGenerationError,
     kafka.UnknownMemberIdError,
@@ -209,22 +208,21 @@ def _abortable(code: int) -> kafka.KafkaError:
     return kafka.CommitFailedError(f"{kafka.for_code(code).__name__}: the transaction must be aborted")
 
 
-class _Produce(SendProduceReqHandler):
+class _Produce(Produce):
     def handle_response(self, response: Any) -> None:
-        lost = False
         for topic, partitions in response.topics:
             for index, code, *_ in partitions:
                 batch = self._batches.get(TopicPartition(topic, index))
                 if batch is not None and code == _DUPLICATE_SEQUENCE:
                     batch.done_noack()
-                lost = lost or code in _SEQUENCE_LOST
         super().handle_response(response)
-        if lost and self._sender._txn_manager is not None:
-            self._sender._txn_manager.sequence_lost()
 
 
-class _Sender(Sender):
+class _Sender(Pipelining):
     transaction_version = 2
+
+    def produce(self, batches: dict[Any, Any]) -> Produce:
+        return _Produce(self, batches)
 
     async def _find_coordinator(self, coordinator_type: Any, coordinator_key: str) -> Any:
         for _ in itertools.count():
@@ -236,12 +234,6 @@ class _Sender(Sender):
                 await self.client.force_metadata_update()
                 await asyncio.sleep(self._retry_backoff)
         raise AssertionError("unreachable")
-
-    async def _send_produce_req(self, node_id: int, batches: dict[Any, Any]) -> None:
-        await _Produce(self, batches).do(node_id)
-        self._in_flight.remove(node_id)
-        for partition in batches:
-            self._muted_partitions.remove(partition)
 
     async def _do_add_offsets_to_txn(self, group_id: str) -> Any:
         node_id = await self._find_coordinator(
@@ -268,14 +260,26 @@ class _Sender(Sender):
 class Producer(AIOKafkaProducer):
     """`AIOKafkaProducer` with the senders above."""
 
-    def __init__(self, *, transaction_version: int, **options: Any) -> None:
-        """`transaction_version`: the cluster's finalized feature, which aiokafka does not ask for."""
+    _message_accumulator: Any
+
+    def __init__(self, *, transaction_version: int, most_in_flight: int = 1, **options: Any) -> None:
+        """`transaction_version`: the cluster's finalized feature, which aiokafka does not ask for.
+        `most_in_flight`: produce requests at a time to one broker."""
         super().__init__(**options)
         plain: TransactionManager | None = self._txn_manager
         self._txn_manager: Transactions | None = None
         if plain is not None:
             self._txn_manager = Transactions(plain.transactional_id, plain.transaction_timeout_ms)
-            self._message_accumulator._txn_manager = self._txn_manager
+        plain_line = self._message_accumulator
+        self._message_accumulator = Accumulator(
+            self._metadata,
+            plain_line._batch_size,
+            plain_line._compression_type,
+            plain_line._batch_ttl,
+            txn_manager=self._txn_manager,
+            loop=plain_line._loop,
+            linger_ms=options["linger_ms"],
+        )
         self._sender = _Sender(
             self.client,
             acks=-1 if options["acks"] == "all" else options["acks"],
@@ -285,6 +289,7 @@ class Producer(AIOKafkaProducer):
             request_timeout_ms=options["request_timeout_ms"],
         )
         self._sender.transaction_version = transaction_version
+        self._sender.most_in_flight = most_in_flight
 
     async def send_offsets(self, offsets: dict[Any, Any], group_id: str, member: Member) -> None:
         """As `send_offsets_to_transaction`, under the membership in which they were polled."""

@@ -1,8 +1,7 @@
 """The client's settings, under the names that Kafka's own clients give them.
 
-What a library does not have is emulated where it matters for correctness (`retries`, `delivery.timeout.ms`)
-and not offered where it cannot be: aiokafka keeps one request in flight per node, so there is no
-`max.in.flight.requests.per.connection` here.
+What a library does not have is emulated where it matters for correctness: `retries`, `delivery.timeout.ms`, and
+`max.in.flight.requests.per.connection` (aiokafka itself keeps one produce request in flight per node).
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from harness.settings import Setting
 AIOKAFKA = "aiokafka"
 AIOKAFKA_PLAIN = "aiokafka-plain"
 COOPERATIVE = "cooperative-sticky"
+MOST_IN_FLIGHT_IN_ORDER = 5
+"""Brokers recognise a retry among as many batches of a producer."""
 STRATEGIES = ("range", "roundrobin", "sticky", COOPERATIVE)
 
 CLIENT_SETTINGS: tuple[Setting, ...] = (
@@ -50,6 +51,22 @@ CLIENT_SETTINGS: tuple[Setting, ...] = (
         doc="how long a batch without idempotence is retried",
     ),
     Setting(name="linger.ms", default=0, minimum=0, scope="producer", doc="how long a batch waits for more"),
+    Setting(
+        name="batch.size",
+        default=16_384,
+        minimum=1,
+        scope="producer",
+        doc="bytes of a batch; a record that does not fit any more begins the next one",
+    ),
+    Setting(
+        name="max.in.flight.requests.per.connection",
+        default=1,
+        minimum=1,
+        maximum=MOST_IN_FLIGHT_IN_ORDER,
+        scope="producer",
+        doc="produce requests under way to a broker at a time; without idempotence, more than 1 may reorder what is "
+        "sent again (`aiokafka-plain` always has 1)",
+    ),
     Setting(
         name="request.timeout.ms",
         default=3000,

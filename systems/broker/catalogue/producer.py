@@ -6,6 +6,9 @@ from harness.catalogue import Directed, Entry
 from harness.schedule import Schedule
 from systems.broker.catalogue.faults import cut, kill
 
+PIPELINED = {"produce.batch.records": 8, "batch.size": 80, "max.in.flight.requests.per.connection": 5}
+"""One operation is several batches, which are under way at the same time."""
+
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="retry-duplicate",
@@ -17,6 +20,17 @@ ENTRIES: tuple[Entry, ...] = (
         settings={"enable.idempotence": False},
         safe={"enable.idempotence": True},
         remedy="enable.idempotence=true",
+    ),
+    Entry(
+        name="inflight-reorder",
+        kind="configuration",
+        mechanism="of several batches under way the first one fails and is sent again behind the others",
+        source="Kafka's producer documentation, max.in.flight.requests.per.connection; apache/kafka#10690",
+        expect=("nonmonotonic-send", "int-nonmonotonic-send"),
+        nemesis="partition+kill",
+        settings=PIPELINED | {"enable.idempotence": False},
+        safe={"enable.idempotence": True},
+        remedy="enable.idempotence=true: batches line up by their sequence",
     ),
     Entry(
         name="dedupe-state-not-replicated",
@@ -50,6 +64,7 @@ ENTRIES: tuple[Entry, ...] = (
         source="KIP-98",
         expect=("lost-write", "nonmonotonic-send"),
         nemesis="partition+kill",
+        settings=PIPELINED,
         remedy="a sequence must follow the last one",
     ),
 )
