@@ -16,28 +16,22 @@ def _fault(kind: str, selector: str, at_ms: int, duration_ms: int | None = None,
     return Fault(at_ms=at_ms, kind=kind, selector=selector, duration_ms=duration_ms, params=params)
 
 
-def _late(kinds: list[str], selector: str, to: str, latency_ms: float, at_ms: int, duration_ms: int) -> Fault:
-    return _fault(
-        "slow",
-        selector,
-        at_ms,
-        duration_ms,
-        latency_ms=latency_ms,
-        jitter_ms=0.0,
-        kinds=kinds,
-        to=to,
-        direction="out",
-    )
+def _late(kinds: list[str], selector: str, at_ms: int, duration_ms: int, **params: Any) -> Fault:
+    """Messages of these kinds, and no others, take their time."""
+    return _fault("slow", selector, at_ms, duration_ms, jitter_ms=0.0, kinds=kinds, **params)
 
 
-# n6 has its ranges long before n5 hears of it.
+# n6 is in the ring and has its ranges long before n5 hears of it.
 _ONE_BEHIND = Schedule(
-    (_late(["beat", "ask-ring"], "all+n6", "n5", 6_000.0, 2_000, 8_000), _fault("join", "n6", 3_000))
+    (
+        _late(["beat", "ask-ring"], "n5", 2_000, 8_000, to="all+n6", direction="in", latency_ms=6_000.0),
+        _fault("join", "n6", 3_000),
+    )
 )
 # n6 has fetched its ranges, and it takes a while until that is agreed upon.
 _SLOW_AGREEMENT = Schedule(
     (
-        _late(["prepare", "propose"], "n6", "all", 800.0, 2_000, 12_000),
+        _late(["vote"], "all", 2_000, 12_000, to="n6", direction="out", latency_ms=800.0),
         _fault("join", "n6", 3_000),
     )
 )
@@ -53,7 +47,7 @@ _ONLY_COPY_LEAVES = Schedule(
 _HOLDER_LEAVES = Schedule(
     (
         _fault("kill", "n1+n2+n3", 2_000, 7_000),
-        _late(["store"], "n5", "all", 15_000.0, 8_000, 7_000),
+        _late(["store"], "n5", 8_000, 7_000, to="all", direction="out", latency_ms=15_000.0),
         _fault("leave", "n5", 9_500),
     )
 )
