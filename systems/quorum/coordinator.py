@@ -265,6 +265,7 @@ class Coordinator:
             holding=[] if holding is None else [holding],
             standing=standing,
         )
+        self._env.step("store.write.acknowledged")
 
     async def _hint(self, target: str, key: str, cell: Cell) -> None:
         if self._hinting and target != self._env.name and self._liveness.down_ms(target) <= self._window_ms:
@@ -286,6 +287,8 @@ class Coordinator:
         stored: Stored = await self._membership.ask(node, message)
         if stored.error:
             raise WrongType(stored.error)
+        if message.purpose == "write":
+            self._env.step("store.write.stored")
         return stored
 
     def stop(self) -> None:

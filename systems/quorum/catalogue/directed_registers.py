@@ -17,15 +17,21 @@ LATER = "replicas(r0)-owner(r0)"
 
 
 def _late(
-    kinds: list[str], to: str, latency_ms: float, *, at_ms: int = 2_000, selector: str = "all"
+    kinds: list[str],
+    to: str,
+    latency_ms: float,
+    *,
+    at_ms: int = 2_000,
+    duration_ms: int = 10_000,
+    selector: str = "all",
 ) -> Fault:
     """Messages of these kinds arrive there late; all others overtake them."""
     params = {"latency_ms": latency_ms, "jitter_ms": 0.0, "kinds": kinds, "to": to, "direction": "out"}
-    return Fault(at_ms=at_ms, kind="slow", selector=selector, duration_ms=10_000, params=params)
+    return Fault(at_ms=at_ms, kind="slow", selector=selector, duration_ms=duration_ms, params=params)
 
 
-def _cut(selector: str, **params: Any) -> Fault:
-    return Fault(at_ms=2_000, kind="partition", selector=selector, duration_ms=10_000, params=params)
+def _cut(selector: str, *, at_ms: int = 2_000, duration_ms: int = 10_000, **params: Any) -> Fault:
+    return Fault(at_ms=at_ms, kind="partition", selector=selector, duration_ms=duration_ms, params=params)
 
 
 # S12. A write is at the owner and on its way to the others: who asks the owner sees it, who asks the others does not.
@@ -38,6 +44,26 @@ _REPLICAS_APART = Schedule(
         _cut("client-5+client-6+client-7+client-8+client-9", to=f"all-({LATER})", how="reject"),
     )
 )
+
+
+def _tag_of_a_dead_writer(at_ms: int) -> tuple[Fault, ...]:
+    """S13. `n4`, which keeps no copy, dies when the owner has a write of its; comes back while the owner is away, writes
+    again and dies again. Then everybody reads: its own clients were alone with it meanwhile."""
+    others = "+".join(f"client-{number}" for number in (0, 1, 2, 4, 5, 6, 7, 9))
+    return (
+        _cut(others, at_ms=at_ms, duration_ms=5_000, how="reject"),
+        _cut("client-3+client-8", at_ms=at_ms, duration_ms=5_500, how="reject", to="all-n4"),
+        _late(["store"], LATER, 8_000.0, selector="n4", at_ms=at_ms, duration_ms=1_600),
+        _crash("store.write.stored", at_ms=at_ms + 50, duration_ms=1_700),
+        _cut("owner(r0)", at_ms=at_ms + 1_500, duration_ms=3_000, how="reject"),
+        _crash("store.write.acknowledged", at_ms=at_ms + 1_800, duration_ms=3_700),
+    )
+
+
+def _crash(step: str, at_ms: int, duration_ms: int) -> Fault:
+    return Fault(at_ms=at_ms, kind="crash-at", selector="n4", duration_ms=duration_ms, params={"step": step})
+
+
 _QUIET = Schedule()
 
 
@@ -46,10 +72,19 @@ def _register(schedule: Schedule, settings: dict[str, Any] | None = None, **more
         workload="register",
         schedule=schedule,
         settings={**ONE_REGISTER, **(settings or {})},
-        rate=100.0,
+        nodes=NODES,
+        **{"rate": 100.0, "time_limit_ms": 15_000, **more},
+    )
+
+
+def _siblings(schedule: Schedule, settings: dict[str, Any] | None = None) -> Directed:
+    return Directed(
+        workload="siblings",
+        schedule=schedule,
+        settings={"siblings.keys": 1, "siblings.ops.per.key": 200, **(settings or {})},
+        rate=60.0,
         nodes=NODES,
         time_limit_ms=15_000,
-        **more,
     )
 
 
@@ -71,5 +106,27 @@ SCHEDULES: dict[str, Directed] = {
     ),
     "pn-nonatomic-local-inc": Directed(
         workload="counter", schedule=_QUIET, rate=200.0, nodes=NODES, time_limit_ms=10_000
+    ),
+    "put-without-context-overwrites": _siblings(_QUIET),
+    "stomp-ignores-context": _siblings(_QUIET),
+    "vclock-pruning": _siblings(_QUIET),
+    "vclock-prune-newest": _siblings(_QUIET),
+    "context-dropped-on-read-merge": _siblings(Schedule((_late(["store"], "replicas(x0)-n1", 400.0),))),
+    "actor-reuse-after-amnesia": _siblings(
+        Schedule(
+            tuple(
+                Fault(
+                    at_ms=2_500 + 3_000 * n, kind="power", selector="one-of(replicas(x0))", duration_ms=1_000
+                )
+                for n in range(4)
+            )
+        ),
+        {"commitlog.sync": "periodic"},
+    ),
+    "abd-tag-reuse-after-restart": _register(
+        Schedule(tuple(fault for n in range(3) for fault in _tag_of_a_dead_writer(2_000 + 6_000 * n))),
+        {"register.read.share": 0.96, "anti.entropy.interval.ms": 0},
+        rate=200.0,
+        time_limit_ms=20_000,
     ),
 }
