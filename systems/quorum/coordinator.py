@@ -231,6 +231,7 @@ class Coordinator:
         self, placement: Placement, key: str, cell: Cell, level: str, holding: str | None
     ) -> None:
         need = copies(level, self.copies)
+        since = self._env.wall_clock.time_ns()
         nodes = [n for n in placement.writers(key) if n != holding]
         epoch = placement.epoch
         targets: dict[str, Store] = {n: Store(key, cell, epoch=epoch) for n in nodes}
@@ -241,18 +242,18 @@ class Coordinator:
             for absent in silent:
                 fallback = next(spare, None)
                 if fallback is not None:
-                    targets[fallback] = Store(key, cell, hint_for=absent, epoch=epoch)
+                    targets[fallback] = Store(key, cell, hint_for=absent, epoch=epoch, since=since)
                     standing[fallback] = absent
                     self._env.emit("sloppy-write", key=key, fallback=fallback, instead_of=absent)
         reachable = [n for n in targets if n not in silent]
         if level.upper() == "ANY" and not reachable and holding is None:
             for absent in nodes:
-                await self._hint(absent, key, cell)
+                await self._hint(absent, key, cell, since)
             return
 
         def missed(node: str) -> None:
             if not targets[node].hint_for:
-                self._quorums.let_go(self._hint(node, key, cell))
+                self._quorums.let_go(self._hint(node, key, cell, since))
 
         for node in silent:
             missed(node)
@@ -267,10 +268,10 @@ class Coordinator:
         )
         self._env.step("store.write.acknowledged")
 
-    async def _hint(self, target: str, key: str, cell: Cell) -> None:
+    async def _hint(self, target: str, key: str, cell: Cell, since: int) -> None:
         if self._hinting and target != self._env.name and self._liveness.down_ms(target) <= self._window_ms:
             self._env.emit("hint-stored", target=target, sloppy=False)
-            await self._storage.add_hint(target, key, cell)
+            await self._storage.add_hint(target, key, cell, since)
 
     def _stamp(self) -> tuple[int, str]:
         """The wall clock, never twice and never backwards on one node."""

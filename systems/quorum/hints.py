@@ -1,7 +1,7 @@
 """Hinted handoff: what a node missed is brought to it when it is back (semantics 2.11).
 
 A hint goes away only when its target has it on disk. It is an optimisation: convergence does not depend on it. One
-that is older than its window, or than gc.grace.ms, would bring back what was deleted, and is dropped. Where the target
+whose write is older than gc.grace.ms would bring back what was deleted since, and is dropped. Where the target
 keeps the key no more, the hint goes to those who do. A node that leaves the ring hands its hints on.
 """
 
@@ -82,7 +82,14 @@ class Handoff:
         for node in state.target:
             if node == hint.target or not self._liveness.alive(node):
                 continue
-            message = Store(hint.key, hint.cell, hint_for=hint.target, purpose="hint", epoch=state.epoch)
+            message = Store(
+                hint.key,
+                hint.cell,
+                hint_for=hint.target,
+                purpose="hint",
+                epoch=state.epoch,
+                since=hint.since,
+            )
             try:
                 stored: Stored = await self._membership.ask(node, message)
             except (OSError, TimeoutError):

@@ -28,14 +28,15 @@ class Found(msgspec.Struct, frozen=True, tag="found"):
 
 
 class Store(msgspec.Struct, frozen=True, tag="store"):
-    """Merge and keep, durable before the answer. `hint_for`: keep it for that node instead. `purpose`: `write`,
-    `repair`, `hint`, `sync`, `stream`: for message-kind faults and mistakes."""
+    """Merge and keep, durable before the answer. `hint_for`: keep it for that node instead, as a hint of
+    that age (`since`). `purpose`: `write`, `repair`, `hint`, `sync`, `stream`: for message-kind faults and mistakes."""
 
     key: str
     cell: Cell
     hint_for: str = ""
     purpose: str = "write"
     epoch: int = 0
+    since: int = 0
 
 
 class Stored(msgspec.Struct, frozen=True, tag="stored"):

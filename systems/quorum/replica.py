@@ -37,7 +37,7 @@ class Replica:
     async def store(self, request: Store) -> Stored:
         if request.hint_for:
             self._env.emit("hint-stored", target=request.hint_for, sloppy=True)
-            await self._storage.add_hint(request.hint_for, request.key, request.cell)
+            await self._storage.add_hint(request.hint_for, request.key, request.cell, request.since)
             return Stored()
         held = self._storage.cells.get(request.key)
         blind = (request.purpose == "repair" and "read-repair-blind-overwrite" in self._env.bugs) or (

@@ -25,7 +25,8 @@ LOG: Final = "commitlog-"
 
 
 class Hint(msgspec.Struct, frozen=True, tag="hint"):
-    """`since` is the wall clock of the holder, in nanoseconds."""
+    """`since`: when its write was sent, by the wall clock of the coordinator, in nanoseconds. Whoever holds it later, it is
+    as old as its write: a deletion that came after is forgotten no earlier than the hint."""
 
     number: int
     target: str
@@ -140,9 +141,9 @@ class Storage:
         self._append(Kept(key, cell))
         await self._acknowledgeable()
 
-    async def add_hint(self, target: str, key: str, cell: Cell) -> None:
+    async def add_hint(self, target: str, key: str, cell: Cell, since: int) -> None:
         self._hint_number += 1
-        self._append(Hint(self._hint_number, target, key, cell, self._env.wall_clock.time_ns()))
+        self._append(Hint(self._hint_number, target, key, cell, since))
         await self._acknowledgeable()
 
     async def drop_hint(self, number: int) -> None:

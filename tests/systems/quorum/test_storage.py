@@ -91,8 +91,8 @@ def test_what_was_written_last_comes_back_and_a_purged_key_does_not() -> None:
         await storage.keep("a", written(2))
         await storage.keep("b", written(3))
         await storage.keep("b", None)
-        await storage.add_hint("n2", "a", written(4))
-        await storage.add_hint("n3", "a", written(5))
+        await storage.add_hint("n2", "a", written(4), 0)
+        await storage.add_hint("n3", "a", written(5), 0)
         await storage.drop_hint(1)
 
     asyncio.run(scenario())
