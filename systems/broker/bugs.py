@@ -21,6 +21,8 @@ BUGS: dict[str, str] = {
     "controller-vote-not-persisted": "a controller forgets its vote and votes twice in a term",
     "dedupe-state-not-replicated": "a new leader knows no producer's sequence (KIP-98)",
     "sequence-gap-accepted": "a leader appends over a gap in a producer's sequence (KIP-98)",
+    "dedupe-window-too-small": "a leader remembers one batch of a producer that has five under way (KAFKA-5494)",
+    "oos-then-client-epoch-bump": "a leader calls a retry out of order, and the client sends it as new (KAFKA-14034)",
     "late-produce-after-abort": "a leader asks nobody before a transaction's first record (KAFKA-12671)",
     "aborted-index-wrong": "fetches do not name the aborted transactions in them",
     "coordinator-serves-without-lease": "a deposed coordinator answers from memory until it hears of it",

@@ -95,7 +95,7 @@ class ProducerStates:
 
     # ── checks at the leader, before the append ──────────────────────────────────────────────────────
 
-    def check(self, header: BatchHeader, *, gaps_allowed: bool = False) -> Duplicate | None:
+    def check(self, header: BatchHeader, bugs: frozenset[str] = frozenset()) -> Duplicate | None:
         """Rule 2.3 for a client's batch: None where it may be appended, the original's place where it is a
         retry. Raises `INVALID_PRODUCER_EPOCH`, `OUT_OF_ORDER_SEQUENCE_NUMBER`, `INVALID_TXN_STATE`.
 
@@ -116,8 +116,13 @@ class ProducerStates:
         if header.producer_epoch > entry.epoch:
             expected = 0
         else:
-            for sent in entry.batches:
+            remembered = entry.batches
+            if "dedupe-window-too-small" in bugs:
+                remembered = remembered[-1:]
+            for sent in remembered:
                 if (sent.first_sequence, sent.last_sequence) == (header.base_sequence, header.last_sequence):
+                    if "oos-then-client-epoch-bump" in bugs:
+                        break
                     return Duplicate(sent.base_offset, sent.last_offset)
             expected = next_sequence(entry.last_sequence) if entry.batches else 0
         if header.base_sequence == expected:
@@ -127,8 +132,8 @@ class ProducerStates:
                     f"producer {header.producer_id} has a transaction open since {entry.open_since}",
                 )
             return None
-        if gaps_allowed:
-            # bug sequence-gap-accepted: a later batch goes in front of a lost one, whose retry then looks
+        if "sequence-gap-accepted" in bugs:
+            # A later batch goes in front of a lost one, whose retry then looks
             # like something old that was appended long ago.
             if header.base_sequence > expected:
                 return None

@@ -50,9 +50,7 @@ class Producing(InSync):
         base = last = self._log.end_offset
         try:
             for header, batch in self._split(batches, from_client=from_client):
-                duplicate = self._log.producers.check(
-                    header, gaps_allowed="sequence-gap-accepted" in self._bugs
-                )
+                duplicate = self._log.producers.check(header, self._bugs)
                 if duplicate is not None:
                     self._env.emit(
                         "duplicate-recognised",

@@ -121,6 +121,12 @@ class Pipelining(Sender):
         self._requests: collections.Counter[int] = collections.Counter()
         self._held: collections.Counter[TopicPartition] = collections.Counter()
 
+    async def start(self) -> None:
+        await super().start()
+        if self.most_in_flight > 1:
+            # What waits behind a silent leader can go to its successor.
+            self.client.cluster.add_listener(lambda _: self._message_accumulator.look_again())
+
     def produce(self, batches: dict[Any, Any]) -> Produce:
         """The handler of one produce request."""
         return Produce(self, batches)

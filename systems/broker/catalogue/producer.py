@@ -67,4 +67,25 @@ ENTRIES: tuple[Entry, ...] = (
         settings=PIPELINED,
         remedy="a sequence must follow the last one",
     ),
+    Entry(
+        name="dedupe-window-too-small",
+        priority=2,
+        mechanism="a leader remembers the last batch of a producer that has five under way, and refuses the retries of "
+        "the others; the client sends them under a new epoch",
+        source="KAFKA-5494; redpanda-data/redpanda#3077",
+        expect=("duplicate",),
+        nemesis="partition",
+        settings=PIPELINED,
+        remedy="as many batches are remembered as may be under way",
+    ),
+    Entry(
+        name="oos-then-client-epoch-bump",
+        priority=2,
+        mechanism="a leader calls the retry of an appended batch out of order; the client takes a new epoch and sends it "
+        "again",
+        source="redpanda-data/redpanda#3039; KAFKA-14034; confluentinc/librdkafka#4953",
+        expect=("duplicate",),
+        nemesis="partition",
+        remedy="a retry that is remembered is acknowledged",
+    ),
 )
