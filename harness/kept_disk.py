@@ -1,12 +1,14 @@
 """A real folder as a disk that can lose power: what an fsync has not covered can be taken back.
 
 The model is that of the simulated disk (`harness.sim.disk`), and of ext4: an fsync makes a file's content durable, and
-with it the names (creations, renames, removals) of all. Whatever replaces or removes durable content moves it aside
-first, and says so in a journal beside the disk, which needs no fsync itself: the machine never really loses power.
+with it the names (creations, renames, removals) of all. Whatever replaces or removes durable content copies it aside
+first, and says so in a journal beside the disk, which needs no fsync itself: the machine never really loses power. The
+journal is written ahead: where a process was killed before it did what it had said last, the next one does it.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -80,13 +82,33 @@ class Image:
                 self.durable = dict(self.names)
 
 
-def _read(journal: Path) -> Image:
+def _read(root: Path, journal: Path) -> Image:
+    """What the journal tells, with the last of it done."""
     image = Image()
-    if journal.exists():
-        for line in journal.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                image.tell(msgspec.json.decode(line))
+    if not journal.exists():
+        return image
+    held = journal.read_bytes()
+    *lines, torn = held.split(b"\n")
+    if torn:
+        os.truncate(journal, len(held) - len(torn))
+    for line in lines:
+        image.tell(msgspec.json.decode(line))
+    if lines:
+        _redo(root, msgspec.json.decode(lines[-1]))
     return image
+
+
+def _redo(root: Path, line: list[Any]) -> None:
+    """Of names only: content that was to be cut or replaced is just not durable."""
+    match line:
+        case ["create", name] if not (root / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        case ["rename", source, target, _] if (root / source).exists():
+            (root / target).parent.mkdir(parents=True, exist_ok=True)
+            (root / source).replace(root / target)
+        case ["remove", name, _]:
+            (root / name).unlink(missing_ok=True)
 
 
 class KeptDisk(FolderDisk):
@@ -97,7 +119,7 @@ class KeptDisk(FolderDisk):
         self._aside = beside / ASIDE
         self._aside.mkdir(parents=True, exist_ok=True)
         journal = beside / JOURNAL
-        self._image = _read(journal)
+        self._image = _read(root, journal)
         self._journal = journal.open("ab", buffering=0)
         self._kept_aside = {path.name for path in self._aside.iterdir()}
         # A number is not given again: what was put aside under it may still be needed.
@@ -112,7 +134,7 @@ class KeptDisk(FolderDisk):
         if name not in self._image.names:
             self._tell("create", name)
         else:
-            self._tell("rewrite", name, self._move_aside(name) if self._keeps(name) else "")
+            self._tell("rewrite", name, self._copy_aside(name) if self._keeps(name) else "")
         super().write(name, data)
 
     def truncate(self, name: str, size: int) -> None:
@@ -122,7 +144,7 @@ class KeptDisk(FolderDisk):
         super().truncate(name, size)
 
     def rename(self, source: str, target: str) -> None:
-        self._tell("rename", source, target, self._move_aside(target) if self._needed(target) else "")
+        self._tell("rename", source, target, self._copy_aside(target) if self._needed(target) else "")
         super().rename(source, target)
 
     def remove(self, name: str) -> None:
@@ -160,21 +182,11 @@ class KeptDisk(FolderDisk):
         inode = self._image.names.get(name)
         return inode is not None and inode in self._image.durable.values() and self._path(name).exists()
 
-    def _move_aside(self, name: str) -> str:
-        self._forget(name)
-        aside = self._fresh()
-        self._path(name).rename(self._aside / aside)
-        return aside
-
     def _copy_aside(self, name: str) -> str:
-        aside = self._fresh()
-        shutil.copyfile(self._path(name), self._aside / aside)
-        return aside
-
-    def _fresh(self) -> str:
         self._number += 1
         aside = f"{self._number:08}"
         self._kept_aside.add(aside)
+        shutil.copyfile(self._path(name), self._aside / aside)
         return aside
 
     def _tell(self, *line: Any) -> None:
@@ -185,7 +197,7 @@ class KeptDisk(FolderDisk):
 def lose_power(root: Path, beside: Path, torn: float | None = None) -> int:
     """Takes back what is not durable on the disk of a process that is gone; returns how many bytes. `torn`, in
     [0, 1), lets so much of what was appended since the last fsync survive."""
-    image = _read(beside / JOURNAL)
+    image = _read(root, beside / JOURNAL)
     before = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     paths = {inode.number: root / name for name, inode in image.names.items()}
     kept: dict[str, bytes] = {}

@@ -38,9 +38,53 @@ OPERATIONS = st.lists(
         st.tuples(st.just("fsync"), NAMES, st.none()),
         st.tuples(st.just("reopen"), NAMES, st.none()),
         st.tuples(st.just("power"), NAMES, st.none()),
+        st.tuples(
+            st.just("killed"), NAMES, st.sampled_from(["create", "rename", "remove", "write", "truncate"])
+        ),
     ),
     max_size=25,
 )
+
+
+class Killed(KeptDisk):
+    """Of a process that dies between what it says and what it does: the lower disk is gone."""
+
+    def append(self, name: str, data: bytes) -> int:
+        if name not in self._image.names:
+            self._tell("create", name)
+        return 0
+
+    def write(self, name: str, data: bytes) -> None:
+        self._tell("rewrite", name, self._copy_aside(name) if self._keeps(name) else "")
+
+    def truncate(self, name: str, size: int) -> None:
+        cuts = self._keeps(name) and size < self._image.names[name].synced
+        self._tell("truncate", name, size, self._copy_aside(name) if cuts else "")
+
+    def rename(self, source: str, target: str) -> None:
+        self._tell("rename", source, target, self._copy_aside(target) if self._needed(target) else "")
+
+    def remove(self, name: str) -> None:
+        self._tell("remove", name, self._copy_aside(name) if self._needed(name) else "")
+
+
+def killed(model: Model, disk: Killed, name: str, doing: str) -> None:
+    """Names are as if it had been done, content as if it had not."""
+    names = model.names
+    match doing:
+        case "create" if name not in names:
+            disk.append(name, b"x")
+            names[name] = [b"", b""]
+        case "rename" if name in names and name != "a":
+            disk.rename(name, "a")
+            names["a"] = names.pop(name)
+        case "remove" if name in names:
+            disk.remove(name)
+            del names[name]
+        case "write" if name in names:
+            disk.write(name, b"new")
+        case "truncate" if name in names and names[name][0]:
+            disk.truncate(name, len(names[name][0]) - 1)
 
 
 def apply(model: Model, disk: KeptDisk, kind: str, name: str, argument: Any) -> None:
@@ -76,7 +120,9 @@ def test_what_a_power_loss_leaves_is_what_was_durable(operations: list[tuple[str
         root, beside = Path(folder) / "data", Path(folder) / "beside"
         model, disk = Model(), KeptDisk(root, beside)
         for kind, name, argument in [*operations, ("power", "a", None)]:
-            if kind in ("power", "reopen"):
+            if kind in ("power", "reopen", "killed"):
+                if kind == "killed":
+                    killed(model, Killed(root, beside), name, argument)
                 if kind == "power":
                     lose_power(root, beside)
                     model.restart()
