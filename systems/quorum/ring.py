@@ -18,6 +18,11 @@ def token(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
+def range_of(key: str, ranges: int) -> int:
+    """Where a key's token lies when the circle is cut into so many parts."""
+    return token(key) * ranges >> 64
+
+
 class Ring:
     """`nodes`: names, or names with the text that their tokens are made of (a node that takes the place of another
     one takes over its tokens). `weights`: node -> multiple of `vnodes` (1 where it has none). Immutable.

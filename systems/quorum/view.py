@@ -6,11 +6,12 @@ from typing import Any
 
 from harness.node import NodeEvent
 from harness.topology import Topology
-from systems.quorum.ring import VNODES, Ring
+from systems.quorum.ring import VNODES, Ring, range_of
 
 
 class QuorumView:
-    """Implements `harness.system.ClusterView`. Selectors: `replicas(key)`, `owner(key)`, `outside(key)`."""
+    """Implements `harness.system.ClusterView`. Selectors: `replicas(key)`, `owner(key)`, `outside(key)`, and
+    under consensus `leader(key)`: of the key's range."""
 
     def __init__(self, topology: Topology) -> None:
         self._copies = 3
@@ -19,6 +20,9 @@ class QuorumView:
         self._stage = "stable"
         self._down: dict[str, set[str]] = {}
         self._hints: dict[str, int] = {}
+        self._ranges = 0
+        self._leaders: dict[int, tuple[int, str]] = {}
+        """Range -> the latest term that anybody has led it in, and who."""
 
     def observe(self, event: NodeEvent) -> None:
         match event.kind:
@@ -31,6 +35,10 @@ class QuorumView:
                 self._down.setdefault(event.node, set()).add(event.fields["peer"])
             case "peer-alive":
                 self._down.setdefault(event.node, set()).discard(event.fields["peer"])
+            case "range-led":
+                self._ranges = int(event.fields["ranges"])
+                number, term = int(event.fields["range"]), int(event.fields["term"])
+                self._leaders[number] = max(self._leaders.get(number, (0, "")), (term, event.node))
             case "hint-stored":
                 self._hints[event.node] = self._hints.get(event.node, 0) + 1
 
@@ -53,6 +61,9 @@ class QuorumView:
                 return replicas
             case "owner":
                 return replicas[:1]
+            case "leader":
+                _, leader = self._leaders.get(range_of(argument, self._ranges), (0, ""))
+                return (leader,) if leader else ()
             case "outside":
                 return tuple(name for name in self._ring.nodes if name not in replicas)
         raise KeyError(function)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from harness.catalogue import Directed
 from harness.schedule import Fault, Schedule
 
@@ -128,5 +130,13 @@ SCHEDULES: dict[str, Directed] = {
         {"register.read.share": 0.96, "anti.entropy.interval.ms": 0},
         rate=200.0,
         time_limit_ms=20_000,
+    ),
+    "raft-read-without-quorum": msgspec.structs.replace(
+        _register(
+            Schedule(tuple(_cut("leader(r0)", at_ms=2_000 + 7_000 * n, duration_ms=5_000) for n in range(3))),
+            {"conflict": "raft", "consensus.election.timeout.ms": 2_000, "coordinator.timeout.ms": 200},
+            time_limit_ms=22_000,
+        ),
+        nodes=3,
     ),
 }

@@ -73,7 +73,11 @@ class RangeGroup:
         """The epoch of the ring at which this node, as the leader, saw that those vote whom it wants."""
         self._env = env
         self._name_of = name_of
-        self.machine = RangeMachine(check_at_proposal="cas-checked-at-proposal" in env.bugs)
+        ranges = int(env.config["consensus.ranges"])
+        self.machine = RangeMachine(
+            check_at_proposal="cas-checked-at-proposal" in env.bugs,
+            on_elected=lambda term: env.emit("range-led", range=number, ranges=ranges, term=term),
+        )
         self.raft = RaftNode(
             RaftConfig(
                 id=voter,

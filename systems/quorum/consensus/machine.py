@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,13 +24,16 @@ class Applied(NamedTuple):
 class RangeMachine:
     """`values`: key -> (version, value); a version is the index of the entry that wrote it."""
 
-    def __init__(self, *, check_at_proposal: bool = False) -> None:
+    def __init__(
+        self, *, check_at_proposal: bool = False, on_elected: Callable[[int], None] = lambda term: None
+    ) -> None:
         self.values: dict[str, tuple[int, Any]] = {}
         self.outcomes: dict[int, Applied] = {}
         """What the entries did that somebody waits for, by index."""
         self.awaited: set[int] = set()
         self.leading = False
         self._check_at_proposal = check_at_proposal
+        self._on_elected = on_elected
 
     def held(self, key: str) -> tuple[int, Any]:
         return self.values.get(key, (0, None))
@@ -58,6 +62,7 @@ class RangeMachine:
 
     def elected(self, term: int) -> None:
         self.leading = True
+        self._on_elected(term)
 
     def deposed(self) -> None:
         self.leading = False

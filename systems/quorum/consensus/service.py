@@ -12,7 +12,7 @@ from systems.quorum.consensus.group import DISKS, RangeGroup, node_of
 from systems.quorum.consensus.messages import Decide, Decided, Held, Ranged, RangedReply, Voter, WhoVotes
 from systems.quorum.errors import Timeout, Unavailable
 from systems.quorum.membership.service import Membership
-from systems.quorum.ring import Ring, token
+from systems.quorum.ring import Ring, range_of
 from systems.rpc import Link
 
 _DISK: Final = "disk-number"
@@ -49,7 +49,7 @@ class Consensus:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def range_of(self, key: str) -> int:
-        return token(key) * self._ranges >> 64
+        return range_of(key, self._ranges)
 
     def preferred(self, number: int) -> tuple[str, ...]:
         """The nodes that are to vote on a range: the preference list of its name."""
