@@ -195,12 +195,17 @@ def run_seeds(
 
 
 def run_specs(
-    specs: Iterable[Spec], *, root: Path | None, cores: int | None = None, after: After | None = None
+    specs: Iterable[Spec],
+    *,
+    root: Path | None,
+    cores: int | None = None,
+    after: After | None = None,
+    interrupted: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, RunLine]]:
     """Yields each run, with its position among the specs, when it is done. `after` is called with it in the
     worker process (so it must be a function of a module) and says what failed once the verdict was safe. Ctrl-C
-    ends the runs that are under way early (they are judged and yielded) and starts no more. Raises `UserError`
-    as `execute` does; finished runs keep their folders."""
+    ends the runs that are under way early (they are judged and yielded) and starts no more; `interrupted` is called
+    then. Raises `UserError` as `execute` does; finished runs keep their folders."""
     with Pool(cores) as pool:
         left = enumerate(specs)
         waiting: dict[Future[bytes | None], int] = {}
@@ -214,6 +219,7 @@ def run_specs(
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             except KeyboardInterrupt:
                 pool.stop()
+                interrupted()
                 waiting = {future: at for future, at in waiting.items() if not future.cancel()}
                 continue
             for future in done:

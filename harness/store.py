@@ -14,7 +14,6 @@ Only the folder's name, `result.json` and the logs depend on the wall clock.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from harness.node import NodeEvent
 from harness.ops import Op
 from harness.schedule import Schedule
 from harness.spec import Spec
+from harness.whole_file import write_whole
 
 T = TypeVar("T")
 DEFAULT_ROOT = Path("chaos-runs")
@@ -136,13 +136,9 @@ class EventWriter:
 
 def write_result(folder: Path, result: msgspec.Struct) -> None:
     """In one step: a reader sees the whole result or none."""
-    new = folder / f".{RESULT}"
     try:
-        new.write_bytes(pretty(result))
-        new.replace(folder / RESULT)
+        write_whole(folder / RESULT, pretty(result))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
         raise _cannot_write(error, folder) from None
 
 

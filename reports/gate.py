@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harness.whole_file import write_whole
 from reports.html import HERE, _environment
 
 Answers = Sequence[Mapping[str, Any]]
@@ -79,9 +80,7 @@ def write_index(path: Path, answers: Answers, seconds: float) -> None:
         failed=any(a["outcome"] == "failed" for a in answers),
         unknown=any(a["outcome"] == "unknown" for a in answers),
     )  # fmt: skip
-    new = path.with_name(f".{path.name}")
-    new.write_text(page, encoding="utf-8")
-    new.replace(path)
+    write_whole(path, page.encode())
 
 
 def _linked(failure: Mapping[str, Any], where: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from harness.whole_file import write_whole
 from reports.folder import read_run
 from reports.page import Data, Page, page
 
@@ -30,9 +31,7 @@ def write_report(folder: Path) -> Path:
     """Reads the run folder, writes its `report.html`, returns its path. Raises OSError when it cannot be
     written; whatever is missing or damaged in the folder is said on the page."""
     path = folder / REPORT
-    new = folder / f".{REPORT}"
-    new.write_text(render(page(read_run(folder))), encoding="utf-8")
-    new.replace(path)
+    write_whole(path, render(page(read_run(folder))).encode())
     return path
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harness.whole_file import write_whole
 from reports.html import HERE, _environment
 from reports.witness import rank
 
@@ -22,9 +23,8 @@ def write_matrix(folder: Path) -> Path:
     """Reads the sweep's folder, writes its `matrix.html`, returns its path. Raises OSError."""
     matrix = json.loads((folder / MATRIX).read_text(encoding="utf-8"))
     cells = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    path, new = folder / PAGE, folder / f".{PAGE}"
-    new.write_text(render(matrix, cells, folder), encoding="utf-8")
-    new.replace(path)
+    path = folder / PAGE
+    write_whole(path, render(matrix, cells, folder).encode())
     return path
 
 

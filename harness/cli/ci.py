@@ -12,7 +12,7 @@ import msgspec
 
 from harness.campaign import Pool, RunLine
 from harness.cli import options
-from harness.cli.group import INVALID, UNKNOWN, VALID
+from harness.cli.group import INTERRUPTED, INVALID, UNKNOWN, VALID
 from harness.cli.progress import Progress
 from harness.cli.verdict import report_unless_valid
 from harness.errors import UserError
@@ -84,14 +84,14 @@ def command(
         for answer in gate.run():
             answers.append(answer)
             _show(answer, progress, as_json)
-        if record:
-            _record(folder, tests, answers, progress, as_json)
+        if record and not gate.interrupted:
+            _record(folder, gate, tests, answers, progress, as_json)
     finally:
         progress.end()
     _write(answers, time.monotonic() - started, junit, summary, html)
     if as_json:
         click.echo(msgspec.json.encode({"tests": answers}).decode())
-    return _code(answers)
+    return INTERRUPTED if gate.interrupted else _code(answers)
 
 
 def keep_unless_valid(outcome: Outcome) -> tuple[str, ...]:
@@ -129,6 +129,7 @@ def _show(answer: run.Answer, progress: Progress, as_json: bool) -> None:
 
 def _record(
     folder: Path,
+    gate: run.Gate,
     tests: tuple[suite.Test, ...],
     answers: list[run.Answer],
     progress: Progress,
@@ -147,9 +148,17 @@ def _record(
             with_settings(plan.spec, schedule=plan.schedule, nemesis="none", settings=spec.settings),
             operations(failed),
         )
+        left = gate.left_s()
+        seconds = SHRINK_S if left is None else min(SHRINK_S, left)
+        if seconds <= 0:
+            click.echo(
+                f"chaos: {answer.name}: not recorded, the budget is spent: run `chaos ci --record` with a larger --budget",
+                err=True,
+            )
+            continue
         progress.show(f"shrinking {answer.name}")
         with Pool() as pool:
-            shrunk = Search(pool, found.name, Budget(seconds=SHRINK_S)).run(case)
+            shrunk = Search(pool, found.name, Budget(seconds=seconds)).run(case)
         entry = corpus.Entry(
             anomaly=found.name, test=answer.name, summary=found.summary, spec=shrunk.case.spec
         )

@@ -9,7 +9,7 @@ import msgspec
 
 from harness import store
 from harness.cli import options
-from harness.cli.group import INVALID, UNKNOWN, VALID
+from harness.cli.group import INTERRUPTED, INVALID, UNKNOWN, VALID
 from harness.cli.progress import Progress
 from harness.errors import UserError
 from harness.explore.search import Exploration, Search, Step
@@ -92,6 +92,8 @@ def command(
         click.echo(msgspec.json.encode(exploration).decode())
     else:
         _tell(exploration)
+    if exploration.interrupted:
+        return INTERRUPTED
     if exploration.found:
         return INVALID
     return UNKNOWN if exploration.never else VALID

@@ -12,7 +12,7 @@ import msgspec
 from harness import store
 from harness.campaign import Pool, RunLine
 from harness.cli import options
-from harness.cli.group import UNKNOWN, VALID
+from harness.cli.group import INTERRUPTED, UNKNOWN, VALID
 from harness.cli.progress import Progress
 from harness.cli.verdict import write_report
 from harness.errors import UserError, unknown_name
@@ -70,14 +70,19 @@ def command(
         with Pool(cores) as pool:
             seconds = options.parse_duration_ms(budget) / 1000
             shrunk = Search(pool, kept, Budget(runs=runs, seconds=seconds), tell).run(case)
-            pinned = pool.submit(shrunk.case.spec, out.resolve(), _finish)
-            final = pool.answer(pinned)
+            if shrunk.interrupted:
+                pool.stop()
+        # Not in the pool of the search: a Ctrl-C has ended that one's processes.
+        with Pool(1) as pool:
+            final = pool.answer(pool.submit(shrunk.case.spec, out.resolve(), _finish))
     finally:
         progress.end()
     assert final is not None
     assert final.dir is not None
     test = _write_test(Path(final.dir), shrunk, final)
     _tell(shrunk, final, test, as_json)
+    if shrunk.interrupted:
+        return INTERRUPTED
     return VALID if shows(final, kept) else UNKNOWN
 
 
@@ -142,7 +147,9 @@ def _tell(shrunk: Shrunk, final: RunLine, test: Path, as_json: bool) -> None:
     click.echo(f"  before  {shrunk.before}")
     click.echo(f"  after   {shrunk.after}")
     click.echo(
-        f"  {shrunk.runs} runs in {shrunk.seconds:g} s" + (", budget spent" if shrunk.exhausted else "")
+        f"  {shrunk.runs} runs in {shrunk.seconds:g} s"
+        + (", budget spent: --budget and --runs give more" if shrunk.exhausted else "")
+        + (", interrupted" if shrunk.interrupted else "")
     )
     for found in final.anomalies:
         if found.name == shrunk.anomaly:

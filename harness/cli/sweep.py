@@ -9,7 +9,7 @@ import msgspec
 
 from harness.campaign import RunLine
 from harness.cli import options
-from harness.cli.group import INVALID, UNKNOWN, VALID
+from harness.cli.group import INTERRUPTED, INVALID, UNKNOWN, VALID
 from harness.cli.progress import Progress
 from harness.errors import UserError
 from harness.sweep import campaign, matrix
@@ -120,6 +120,10 @@ def command(
     finally:
         progress.end()
     _tell(folder, cells, as_json)
+    ended_early = campaign.unfinished(folder, cells)
+    if ended_early is not None:
+        click.echo(f"chaos: {ended_early}", err=True)
+        return INTERRUPTED
     return _code(cells)
 
 
@@ -158,7 +162,7 @@ def _tell(folder: Path, cells: list[Cell], as_json: bool) -> None:
         click.echo(msgspec.json.encode({"dir": str(folder), "cells": cells}).decode())
         return
     from reports.html import write_report
-    from reports.matrix import text_table, write_matrix
+    from reports.matrix import text_table
 
     for path in dict.fromkeys(e.dir for cell in cells for e in cell.examples if e.dir is not None):
         try:
@@ -175,7 +179,20 @@ def _tell(folder: Path, cells: list[Cell], as_json: bool) -> None:
             click.echo(f"{cell.row} under {cell.nemesis}: {sentence}")
         if cell.missed:
             click.echo(f"{cell.row} under {cell.nemesis} proves nothing: {cell.missed}")
-    click.echo(f"report  {write_matrix(folder)}")
+    click.echo(f"report  {write_page(folder)}")
+
+
+def write_page(folder: Path) -> Path:
+    """The sweep's table as a page. Raises `UserError`."""
+    from reports.matrix import write_matrix
+
+    try:
+        path: Path = write_matrix(folder)
+        return path
+    except OSError as error:
+        raise UserError(
+            f"cannot write the page of {folder}: {error.strerror}; finished runs are kept: {campaign.go_on(folder)}"
+        ) from None
 
 
 def _code(cells: list[Cell]) -> int:

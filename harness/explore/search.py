@@ -49,6 +49,7 @@ class Exploration(msgspec.Struct, kw_only=True):
     found: list[tuple[Finding, str | None]] = msgspec.field(default_factory=list)
     """The first of each anomaly, with its run folder."""
     unknown: int = 0
+    interrupted: bool = False
 
 
 class Search:
@@ -88,7 +89,12 @@ class Search:
                 yield asked[number]
                 number += 1
 
-        for number, run in run_specs(specs(), root=self._root, cores=self._cores):
+        def interrupt() -> None:
+            exploration.interrupted = True
+
+        for number, run in run_specs(specs(), root=self._root, cores=self._cores, interrupted=interrupt):
+            if run.interrupted:
+                continue
             exploration.runs += 1
             exploration.seconds = round(self._clock() - started, 2)
             self._look(exploration, asked.pop(number), run)

@@ -8,7 +8,7 @@ simulation the same seed must give the same history: a failure is run twice, and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
@@ -72,42 +72,46 @@ class Gate:
         self._after = after
         self._observe = observe
         self._clock = clock
+        self.interrupted = False
+        self._longest_s = 0.0
         self._deadline = None if budget_s is None else clock() + budget_s
 
     def replay(self, corpus: list[tuple[str, Entry]]) -> list[Answer]:
         """One answer an entry: it fails where any anomaly is found, known or new."""
-        answers: dict[int, Answer] = {}
-        specs = [entry.spec for _, entry in corpus]
-        for position, run in self._run(specs):
-            name, entry = corpus[position]
-            bad = run.verdict is Verdict.INVALID
-            schedule = f"{run.dir}/{store.SCHEDULE}"
-            failure = Failure(run=run, repro=command(entry.spec, schedule_file=schedule), again="")
-            answers[position] = Answer(
-                name=f"corpus: {name}",
-                outcome=FAILED if bad else PASSED,
-                reason=f"back again: {_names(run)}" if bad else f"no {entry.anomaly} any more",
-                asked=1,
-                runs=1,
-                found={f.name: 1 for f in run.anomalies},
-                failures=(failure,) if bad else (),
-                seconds=run.wall_seconds,
-            )
-        return [answers[at] for at in sorted(answers)]
+        runs: dict[int, RunLine] = {}
+        for position, run in self._run(self._in_time(entry.spec for _, entry in corpus)):
+            if not run.interrupted:
+                runs[position] = run
+        return [self._replayed(name, entry, runs.get(at)) for at, (name, entry) in enumerate(corpus)]
+
+    def _replayed(self, name: str, entry: Entry, run: RunLine | None) -> Answer:
+        if run is None:
+            return Answer(
+                name=f"corpus: {name}", outcome=UNKNOWN, reason=f"{NOT_RUN}: {self._why_not()}", asked=1, runs=0,
+                found={}, failures=(), seconds=0.0,
+            )  # fmt: skip
+        bad = run.verdict is Verdict.INVALID
+        schedule = f"{run.dir}/{store.SCHEDULE}"
+        failure = Failure(run=run, repro=command(entry.spec, schedule_file=schedule), again="")
+        return Answer(
+            name=f"corpus: {name}",
+            outcome=FAILED if bad else PASSED,
+            reason=f"back again: {_names(run)}" if bad else f"no {entry.anomaly} any more",
+            asked=1,
+            runs=1,
+            found={f.name: 1 for f in run.anomalies},
+            failures=(failure,) if bad else (),
+            seconds=run.wall_seconds,
+        )
 
     def run(self) -> list[Answer]:
         """One answer a test, in the order of the suite."""
         order = list(_interleaved(self._tests))
         runs: dict[str, list[RunLine]] = {test.name: [] for test in self._tests}
-
-        def in_time() -> Iterator[Spec]:
-            for asked in order:
-                if self._spent():
-                    return
-                yield spec_of(asked.test, asked.seed)
-
-        for done, (position, run) in enumerate(self._run(in_time()), start=1):
-            runs[order[position].test.name].append(run)
+        specs = self._in_time(spec_of(asked.test, asked.seed) for asked in order)
+        for done, (position, run) in enumerate(self._run(specs), start=1):
+            if not run.interrupted:
+                runs[order[position].test.name].append(run)
             self._observe(done, len(order), run)
         return [self._answer(test, sorted(runs[test.name], key=lambda r: r.seed)) for test in self._tests]
 
@@ -119,9 +123,11 @@ class Gate:
         surprising = [run for run in runs if {f.name for f in run.anomalies} - set(test.expect)]
         failures = tuple(self._failure(test, run) for run in surprising[:3])
         outcome, reason = _outcome(test, runs, found, surprising)
+        if self.interrupted and len(runs) < test.seeds and outcome == PASSED:
+            outcome = UNKNOWN
         if any(NOT_DETERMINISTIC in failure.again for failure in failures):
             reason = f"{reason}; a seed did not give the same history twice: this is a bug of chaos or of a plug-in"
-        notes = () if len(runs) == test.seeds else (f"{len(runs)} of {test.seeds} seeds within the budget",)
+        notes = () if len(runs) == test.seeds else (f"{len(runs)} of {test.seeds} seeds: {self._why_not()}",)
         return Answer(
             name=test.name,
             outcome=outcome,
@@ -136,23 +142,44 @@ class Gate:
 
     def _failure(self, test: Test, run: RunLine) -> Failure:
         spec = spec_of(test, run.seed)
-        if self._spent():
-            return Failure(run=run, repro=command(spec), again="not run again: the budget is spent")
-        if test.on == "sim":
-            [(_, second)] = self._run([spec])
-            same = second.history_digest == run.history_digest
+        more = [spec] if test.on == "sim" else [spec] * test.repeat
+        seen = [] if self.interrupted else [r for _, r in self._run(self._in_time(more)) if not r.interrupted]
+        if not seen:
+            again = f"not run again: {self._why_not()}"
+        elif test.on == "sim":
+            same = seen[0].history_digest == run.history_digest
             again = "the same history when run again" if same else NOT_DETERMINISTIC
-            return Failure(run=run, repro=command(spec), again=again)
-        back = sum(bool(again.anomalies) for _, again in self._run([spec] * test.repeat))
-        return Failure(run=run, repro=command(spec), again=f"came back in {back} of {test.repeat} more runs")
+        else:
+            again = f"came back in {sum(bool(r.anomalies) for r in seen)} of {len(seen)} more runs"
+        return Failure(run=run, repro=command(spec), again=again)
 
-    def _run(self, specs: Iterator[Spec] | list[Spec]) -> Iterator[tuple[int, RunLine]]:
-        return run_specs(specs, root=self._root, cores=self._suite.cores, after=self._after)
+    def _run(self, specs: Iterable[Spec]) -> Iterator[tuple[int, RunLine]]:
+        for position, run in run_specs(
+            specs, root=self._root, cores=self._suite.cores, after=self._after, interrupted=self._interrupt
+        ):
+            self._longest_s = max(self._longest_s, run.wall_seconds)
+            yield position, run
 
-    def _spent(self) -> bool:
-        return self._deadline is not None and self._clock() >= self._deadline
+    def _interrupt(self) -> None:
+        self.interrupted = True
+
+    def _in_time(self, specs: Iterable[Spec]) -> Iterator[Spec]:
+        """As long as one more run, and the one that it may have to wait for, fit into what is left."""
+        for spec in specs:
+            left = self.left_s()
+            if left is not None and left <= 2 * self._longest_s:
+                return
+            yield spec
+
+    def left_s(self) -> float | None:
+        """Of the budget; None: there is none."""
+        return None if self._deadline is None else self._deadline - self._clock()
+
+    def _why_not(self) -> str:
+        return "interrupted" if self.interrupted else "the budget is spent"
 
 
+NOT_RUN = "not run"
 NOT_DETERMINISTIC = "ANOTHER history when run again"
 
 
@@ -171,7 +198,7 @@ def _outcome(
     test: Test, runs: list[RunLine], found: dict[str, int], surprising: list[RunLine]
 ) -> tuple[str, str]:
     if not runs:
-        return UNKNOWN, "the budget was spent before its first run"
+        return UNKNOWN, NOT_RUN
     if surprising:
         return FAILED, f"{_names(surprising[0])} in {len(surprising)} of {len(runs)} runs"
     missing = [name for name in test.expect if name not in found]

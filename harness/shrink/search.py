@@ -30,7 +30,8 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Shrunk(msgspec.Struct, kw_only=True):
-    """What came of it. `exhausted` says that the budget ended the search, not the lack of smaller cases."""
+    """What came of it. `exhausted` says that the budget ended the search, not the lack of smaller cases;
+    `interrupted`, that Ctrl-C did."""
 
     case: Case
     before: Size
@@ -38,6 +39,7 @@ class Shrunk(msgspec.Struct, kw_only=True):
     runs: int
     seconds: float
     exhausted: bool
+    interrupted: bool = False
 
     @property
     def after(self) -> Size:
@@ -68,20 +70,23 @@ class Search:
         started = self._clock()
         before = case.size
         again = self._first_failing(case, iter([case.spec]), started, bound=None)
-        if again is None:
+        if again is None and not self._spent(started):
             raise UserError(
                 f"the run does not show '{self._anomaly}' again: it was recorded by another version of chaos, or "
                 "on a backend that is not the simulator; take its schedule.json and try `chaos test --schedule` "
                 "with --runs"
             )
-        case = again
-        progress = True
-        while progress and not self._spent(started):
-            progress = False
-            for name, shorten in PASSES.items():
-                while (smaller := self._once(shorten, case, started)) is not None:
-                    case, progress = smaller, True
-                    self._tell(name, case, self._runs)
+        case = again or case
+        progress, interrupted = True, False
+        try:
+            while progress and not self._spent(started):
+                progress = False
+                for name, shorten in PASSES.items():
+                    while (smaller := self._once(shorten, case, started)) is not None:
+                        case, progress = smaller, True
+                        self._tell(name, case, self._runs)
+        except KeyboardInterrupt:
+            interrupted = True
         return Shrunk(
             case=case,
             before=before,
@@ -89,6 +94,7 @@ class Search:
             runs=self._runs,
             seconds=round(self._clock() - started, 1),
             exhausted=self._spent(started),
+            interrupted=interrupted,
         )
 
     def _once(self, shorten: Pass, case: Case, started: float) -> Case | None:

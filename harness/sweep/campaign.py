@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from harness.sweep.cells import Cell, cells
 from harness.sweep.executors import Executor
 from harness.sweep.matrix import FORMAT_VERSION, Matrix, Place, check, places
 from harness.sweep.table import Table
+from harness.whole_file import write_whole
 
 MATRIX = "matrix.json"
 SUMMARY = "summary.json"
@@ -71,7 +73,8 @@ def read(folder: Path) -> Matrix:
 
 def run(folder: Path, executor: Executor, observe: Callable[[Progress, RunLine], None]) -> list[Cell]:
     """Runs what is not done yet; `observe` after each run. Run folders stay where they are the smallest of their
-    cell that shows an anomaly, or that prove nothing."""
+    cell that shows an anomaly, or that prove nothing. Ctrl-C ends it with the cells so far (see `unfinished`).
+    Raises `UserError`; what is finished is kept."""
     matrix = read(folder)
     table = Table(folder)
     done = table.done()
@@ -80,24 +83,46 @@ def run(folder: Path, executor: Executor, observe: Callable[[Progress, RunLine],
     keeper = Keeper(table)
     began = time.monotonic()
     try:
-        for place, finished in executor.run(left, folder / RUNS):
-            if finished.interrupted:
-                # Half a run says something else than a whole one: it is done again.
-                continue
-            table.add(place, finished)
-            keeper.look(place, finished)
-            progress.done += 1
-            progress.seconds = time.monotonic() - began
-            observe(progress, finished)
-    finally:
+        with contextlib.suppress(KeyboardInterrupt):
+            for place, finished in executor.run(left, folder / RUNS):
+                if finished.interrupted:
+                    # Half a run says something else than a whole one: it is done again.
+                    continue
+                table.add(place, finished)
+                keeper.look(place, finished)
+                progress.done += 1
+                progress.seconds = time.monotonic() - began
+                observe(progress, finished)
+        keeper.tidy(folder / RUNS)
         table.flush()
-    return summarise(folder)
+        return summarise(folder)
+    except UserError as error:
+        # First, as it may be a full disk.
+        keeper.tidy(folder / RUNS)
+        with contextlib.suppress(UserError):
+            table.flush()
+        raise UserError(f"{error}; finished runs are kept: {go_on(folder)}") from None
+
+
+def unfinished(folder: Path, cells: list[Cell]) -> str | None:
+    """A sentence where runs are left to be done."""
+    matrix = read(folder)
+    done, asked = sum(cell.runs for cell in cells), matrix.seeds * len(cells)
+    return f"interrupted: {done} of {asked} runs are done: {go_on(folder)}" if done < asked else None
+
+
+def go_on(folder: Path) -> str:
+    """What to do with one that ended early."""
+    return f"go on with `chaos sweep --resume {folder}`"
 
 
 def summarise(folder: Path) -> list[Cell]:
     """The cells of what is there, written to `summary.json` too."""
     told = cells(read(folder), Table(folder).lines())
-    (folder / SUMMARY).write_bytes(store.pretty(told))
+    try:
+        write_whole(folder / SUMMARY, store.pretty(told))
+    except OSError as error:
+        raise UserError(f"cannot write {folder / SUMMARY}: {error.strerror}") from None
     return told
 
 
@@ -108,6 +133,8 @@ class Keeper:
         self._best: dict[tuple[str, str, str], tuple[int, str]] = {}
         self._needed: dict[str, int] = {}
         for line in table.lines():
+            if line["dir"] is not None and line["verdict"] == Verdict.UNKNOWN.value:
+                self._needed[line["dir"]] = 1
             for name in line["anomalies"]:
                 self._offer((line["row"], line["nemesis"], name), line["operations"], line["dir"])
 
@@ -119,6 +146,13 @@ class Keeper:
         for found in run.anomalies:
             self._offer((place.row, place.nemesis, found.name), sum(run.ops.values()), run.dir)
         self._drop(run.dir)
+
+    def tidy(self, root: Path) -> None:
+        """Deletes what runs left that were interrupted, or could not be finished. By name: a sweep may be moved."""
+        needed = {Path(folder).name for folder, times in self._needed.items() if times}
+        for spec in root.glob(f"*/{store.SPEC}"):
+            if spec.parent.name not in needed and not spec.parent.is_symlink():
+                shutil.rmtree(spec.parent, ignore_errors=True)
 
     def _offer(self, place: tuple[str, str, str], operations: int, folder: str | None) -> None:
         best = self._best.get(place)

@@ -102,7 +102,7 @@ class Dask:
                 try:
                     lines = future.result()
                 except (OSError, RuntimeError) as error:
-                    raise UserError(f"a Dask worker failed: {error}: finished runs are kept") from None
+                    raise UserError(f"a Dask worker failed: {error}") from None
                 submit()
                 for place, line in zip(places, lines, strict=True):
                     yield place, msgspec.json.decode(line, type=RunLine)

@@ -6,7 +6,6 @@ sweep that is killed loses the lines of the last few seconds, never a file.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import Any
 from harness.campaign import RunLine
 from harness.errors import UserError
 from harness.sweep.matrix import Place
+from harness.whole_file import write_whole
 
 FOLDER = "runs.parquet"
+PARTS = "part-*.parquet"
 LINES_A_FILE = 200
 FLUSH_S = 5.0
 
@@ -61,30 +62,28 @@ class Table:
         self._flushed = self._clock()
         if not self._waiting:
             return
+        table = self._arrow.Table.from_pylist(self._waiting, schema=self._schema())
+        whole = self._arrow.BufferOutputStream()
+        self._parquet.write_table(table, whole)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            number = len(list(self._folder.glob("part-*.parquet")))
-            new = self._folder / f".part-{number:06}-{os.getpid()}"
-            table = self._arrow.Table.from_pylist(self._waiting, schema=self._schema())
-            self._parquet.write_table(table, new)
-            new.rename(self._folder / f"part-{number:06}.parquet")
+            number = len(list(self._folder.glob(PARTS)))
+            write_whole(self._folder / f"part-{number:06}.parquet", whole.getvalue().to_pybytes())
         except OSError as error:
-            raise UserError(
-                f"cannot write {self._folder}: {error.strerror}: free some space and go on with `chaos sweep --resume`"
-            ) from None
+            raise UserError(f"cannot write {self._folder}: {error.strerror}") from None
         self._waiting = []
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Every line, in the order of row, nemesis and seed. A run that was done twice counts once."""
         self.flush()
-        if not self._folder.exists():
+        if not any(self._folder.glob(PARTS)):
             return
         with self._duckdb.connect() as connection:
             query = (
                 "select * from read_parquet(?) qualify row_number() over "
                 '(partition by "row", nemesis, seed order by wall_seconds) = 1 order by "row", nemesis, seed'
             )
-            cursor = connection.execute(query, [str(self._folder / "*.parquet")])
+            cursor = connection.execute(query, [str(self._folder / PARTS)])
             names = [column[0] for column in cursor.description]
             for values in cursor.fetchall():
                 yield dict(zip(names, values, strict=True))

@@ -51,6 +51,36 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_recorded(small_disk: Path, 
     assert not (folder / ".result.json").exists()
 
 
+def test_a_full_disk_ends_a_sweep_which_goes_on_when_there_is_room(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+    words = ["sweep", "--system", "toy-bag", "--workload", "bag", "--nemesis", "toy-kill", "--bug", "amnesia"]
+    words += ["--time-limit", "8", "--seeds", "4", "--cores", "1", "--out", str(small_disk)]
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(940_000))
+    told = chaos(*words)
+    assert told.returncode == 2, told.stdout + told.stderr
+    [line] = told.stderr.splitlines()
+    [folder] = (entry for entry in small_disk.iterdir() if entry != ballast)
+    assert "No space left on device" in line
+    assert line.endswith(f"finished runs are kept: go on with `chaos sweep --resume {folder}`")
+    hidden = [path for path in folder.rglob(".*") if path.is_file()]
+    assert hidden == []
+    ballast.unlink()
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    more = chaos("sweep", "--resume", str(folder))
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert "lost-write 4/4" in more.stdout
+
+
+def test_a_report_that_does_not_fit_leaves_no_half_of_one(small_disk: Path) -> None:
+    words = ("test", "--system", "toy-bag", "--workload", "bag", "--time-limit", "2")
+    told = chaos(*words, "--out", str(small_disk))
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "the report could not be written: OSError: [Errno 28] No space left on device" in told.stderr
+    assert not list(small_disk.glob("2*/*report.html"))
+    assert not list(small_disk.glob("2*/.report.html"))
+
+
 def chaos(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*CHAOS, *words], capture_output=True, text=True, timeout=90, check=False)
 

@@ -112,7 +112,7 @@ def test_a_budget_is_kept(repository: Path) -> None:
     (repository / "chaos.toml").write_text('budget = "0.1ms"\n' + RIGHT)
     code, told = ci()
     assert code == 3
-    assert "the budget was spent before its first run; 0 of 2 seeds within the budget" in told
+    assert "not run; 0 of 2 seeds: the budget is spent" in told
     code, told = ci("--budget", "5m", "--json")
     assert code == 0
     assert msgspec.json.decode(told)["tests"][0]["runs"] == 2

@@ -136,16 +136,53 @@ class Interrupted(Cores):
 
 def test_an_interrupted_sweep_goes_on_where_it_was(toy_matrix: Matrix, tmp_path: Path) -> None:
     folder = campaign.create(tmp_path, toy_matrix)
-    with pytest.raises(KeyboardInterrupt):
-        campaign.run(folder, Interrupted(2), lambda so_far, run: None)
-    assert len(list(Table(folder).lines())) == 3
+    begun = campaign.run(folder, Interrupted(2), lambda so_far, run: None)
+    assert sum(cell.runs for cell in begun) == len(list(Table(folder).lines())) == 3
+    assert "3 of 8 runs are done" in (campaign.unfinished(folder, begun) or "")
     more: list[RunLine] = []
     found = campaign.run(folder, Cores(2), lambda so_far, run: more.append(run))
     assert len(more) == 5
     assert [cell.runs for cell in found] == [2, 2, 2, 2]
+    assert campaign.unfinished(folder, found) is None
     again: list[RunLine] = []
     campaign.run(folder, Cores(2), lambda so_far, run: again.append(run))
     assert again == []
+
+
+def test_a_ctrl_c_says_how_to_go_on(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--system", "toy-bag", "--workload", "bag", "--nemesis", "none,toy-kill", "--time-limit", "2s"]
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.cli.sweep.executor", lambda where, cores: Interrupted(2))
+        code, told = sweep(*words, "--seeds", "2", "--out", str(tmp_path))
+    [folder] = tmp_path.iterdir()
+    assert code == 130, told
+    assert f"3 of 4 runs are done: go on with `chaos sweep --resume {folder}`" in told
+    code, told = sweep("--resume", str(folder))
+    assert code == 0, told
+    assert "interrupted" not in told
+
+
+class Failing(Cores):
+    """As where a disk fills up, a worker is killed or a scheduler goes away."""
+
+    def run(self, asked, root):  # type: ignore[no-untyped-def]
+        yield next(super().run(asked, root))
+        raise UserError("cannot write: No space left on device")
+
+
+def test_what_ends_a_sweep_keeps_its_finished_runs(
+    toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.cli.sweep.executor", lambda where, cores: Failing(1))
+    words = ["--system", "toy-bag", "--workload", "bag", "--time-limit", "2s", "--seeds", "2"]
+    code, told = sweep(*words, "--out", str(tmp_path))
+    [folder] = tmp_path.iterdir()
+    assert code == 2
+    assert told == (
+        "chaos: cannot write: No space left on device; finished runs are kept: "
+        f"go on with `chaos sweep --resume {folder}`\n"
+    )
+    assert len(list(Table(folder).lines())) == 1
 
 
 def test_a_dask_cluster_finds_the_same(toy_matrix: Matrix, tmp_path: Path) -> None:
@@ -204,6 +241,8 @@ toy-kill = "-"
         (("--matrix", "durabilty"), "did you mean 'durability'"),
         (("--vary", "acks"), "expected KEY=A,B,C"),
         (("--vary", "ack=0,1"), "did you mean 'acks'"),
+        (("--vary", "acks=0,2"), "acks=2: expected one of"),
+        (("--bug", "truncate-to-wh"), "did you mean 'truncate-to-hw'"),
         (("--workload", "produce", "--nemesis", "kil"), "did you mean 'kill'"),
         (("--executor", "spark://x"), "expected 'local' or 'dask://host:port'"),
         (("--executor", "dask://127.0.0.1:1"), "no Dask scheduler answers at 127.0.0.1:1"),
