@@ -26,6 +26,8 @@ class Directed(msgspec.Struct, frozen=True, kw_only=True):
     time_limit_ms: int = 20_000
     rate: float = 40.0
     nodes: int = 3
+    concurrency: int = 0
+    """0: the workload's own."""
     expect: tuple[str, ...] = ()
     """Where the directed run shows something else than random ones; empty: the entry's."""
 
@@ -89,6 +91,7 @@ def directed(entry: Entry, system: str, seed: int, *, wrong: bool = True) -> Spe
         settings=settings,
         bugs=(entry.name,) if mutant and wrong else (),
         nodes=script.nodes,
+        concurrency=script.concurrency,
         rate=script.rate,
         time_limit_ms=script.time_limit_ms,
         seed=seed,

@@ -45,6 +45,14 @@ class Fetching(InSync):
                 ErrorCode.unknown_leader_epoch, f"{current_leader_epoch} not known, now {self.leader_epoch}"
             )
 
+    def compared_epoch(self, current_leader_epoch: int, last_fetched_epoch: int) -> int:
+        """The epoch of the fetcher's last record, by which its log is compared with ours at every fetch (-1: it is
+        not)."""
+        if "fetch-not-epoch-fenced" in self._bugs and current_leader_epoch < self.leader_epoch:
+            # The mistake: logs are compared when a follower enters its epoch, and whose epoch that is nobody asks.
+            return -1
+        return last_fetched_epoch
+
     def diverging(self, fetch_offset: int, last_fetched_epoch: int) -> EpochEnd | None:
         """Where the fetcher's log stops being a prefix of ours; None while it is one."""
         if last_fetched_epoch < 0:

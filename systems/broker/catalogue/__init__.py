@@ -14,6 +14,7 @@ from systems.broker.catalogue import (
 )
 from systems.broker.catalogue.directed import SCHEDULES
 from systems.broker.catalogue.directed_groups import SCHEDULES as OF_GROUPS
+from systems.broker.catalogue.directed_replication import SCHEDULES as OF_REPLICATION
 from systems.broker.catalogue.directed_transactions import SCHEDULES as OF_TRANSACTIONS
 
 CATALOGUE: tuple[Entry, ...] = with_schedules(
@@ -26,5 +27,5 @@ CATALOGUE: tuple[Entry, ...] = with_schedules(
         *applications.ENTRIES,
         *logs.ENTRIES,
     ),
-    SCHEDULES | OF_GROUPS | OF_TRANSACTIONS,
+    SCHEDULES | OF_REPLICATION | OF_GROUPS | OF_TRANSACTIONS,
 )

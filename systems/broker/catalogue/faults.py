@@ -30,3 +30,19 @@ def kill(selector: str, at_ms: int, duration_ms: int, step: str | None = None) -
 def power(selector: str, at_ms: int, duration_ms: int) -> Fault:
     """What was not synced is gone."""
     return Fault(at_ms=at_ms, kind="power", selector=selector, duration_ms=duration_ms)
+
+
+def late(selector: str, at_ms: int, duration_ms: int, latency_ms: int, **params: Any) -> Fault:
+    """Messages, of some `kinds` only."""
+    return Fault(
+        at_ms=at_ms,
+        kind="slow",
+        selector=selector,
+        duration_ms=duration_ms,
+        params={"latency_ms": latency_ms, **params},
+    )
+
+
+def pause(selector: str, at_ms: int, duration_ms: int) -> Fault:
+    """Asleep, with what it is asked piling up."""
+    return Fault(at_ms=at_ms, kind="pause", selector=selector, duration_ms=duration_ms)

@@ -202,7 +202,7 @@ class Fetch:
                 fetcher.replica,
                 fetcher.broker_epoch,
                 one.fetch_offset,
-                one.last_fetched_epoch,
+                leader.compared_epoch(one.current_leader_epoch, one.last_fetched_epoch),
                 budget,
                 one.log_start_offset,
             )

@@ -14,6 +14,9 @@ import pytest
 
 from harness.catalogue import Entry, directed
 from systems.broker.catalogue import CATALOGUE
+from systems.broker.catalogue.directed_groups import SCHEDULES as OF_GROUPS
+from systems.broker.catalogue.directed_replication import SCHEDULES as OF_REPLICATION
+from systems.broker.catalogue.directed_transactions import SCHEDULES as OF_TRANSACTIONS
 
 CHAOS = (sys.executable, "-c", "from harness.cli import main; main()")
 """In a process of its own with the hash seed that runs are pinned to: where partitions are placed must be as the schedules say."""
@@ -24,7 +27,13 @@ EVERY = {
     "marker-acked-before-replicated": {"torn-txn", "lost-write"},
 }
 """Where one name alone would not prove that the schedule did what it is for."""
-CASES = [entry for entry in CATALOGUE if entry.directed is not None]
+LONG = {*OF_REPLICATION, *OF_GROUPS, *OF_TRANSACTIONS}
+"""Two runs and more each: `make check-long` has them all."""
+CASES = [
+    pytest.param(entry, id=entry.name, marks=pytest.mark.long if entry.name in LONG else ())
+    for entry in CATALOGUE
+    if entry.directed is not None
+]
 
 
 def named(entry: Entry, seed: int, folder: Path, *, wrong: bool) -> set[str]:
@@ -35,6 +44,7 @@ def named(entry: Entry, seed: int, folder: Path, *, wrong: bool) -> set[str]:
     schedule.write_bytes(msgspec.json.encode(spec.schedule))
     words = ["test", "--workload", spec.workload, "--schedule", str(schedule), "--json"]
     words += ["--nodes", str(spec.nodes), "--rate", str(spec.rate)]
+    words += ["--concurrency", str(spec.concurrency)] if spec.concurrency else []
     words += [
         "--time-limit",
         str(spec.time_limit_ms / 1000),
@@ -53,7 +63,7 @@ def named(entry: Entry, seed: int, folder: Path, *, wrong: bool) -> set[str]:
     return {anomaly["name"] for anomaly in json.loads(run.stdout)["runs"][0]["anomalies"]}
 
 
-@pytest.mark.parametrize("entry", CASES, ids=[entry.name for entry in CASES])
+@pytest.mark.parametrize("entry", CASES)
 def test_the_mistake_is_named_and_its_absence_is_silent(entry: Entry, tmp_path: Path) -> None:
     """What is under way when the schedule strikes differs from seed to seed: a few are tried."""
     for seed in range(SEEDS):

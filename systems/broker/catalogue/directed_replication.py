@@ -1,0 +1,126 @@
+"""Schedules that reach mistakes of replication and of the controllers by themselves.
+
+One partition, `orders/0`: `b1` leads it, `b2` is the first that is elected after it, `b3` the second. A new leader is
+there about three seconds after the old one died (`broker.session.timeout.ms`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.catalogue import Directed
+from harness.schedule import Fault, Schedule
+from systems.broker.catalogue.faults import cut, kill, late, power
+
+ONE_PARTITION = {"produce.partitions": 1}
+LEADER = "leader(orders/0)"
+
+
+def _on_one_partition(
+    *faults: Fault, time_limit_ms: int = 24_000, rate: float = 60.0, **more: Any
+) -> Directed:
+    return Directed(
+        workload="produce",
+        schedule=Schedule(tuple(sorted(faults, key=lambda fault: fault.at_ms))),
+        settings=ONE_PARTITION | more.pop("settings", {}),
+        time_limit_ms=time_limit_ms,
+        rate=rate,
+        **more,
+    )
+
+
+SCHEDULES: dict[str, Directed] = {
+    # S4, then the replica that would be elected instead has lost its log too.
+    "elr-keeps-unclean-replica": _on_one_partition(
+        cut("b2+b3", 3_000, 14_000, to="b1"),
+        power("b2", 7_000, 1_000),
+        kill("b1", 12_500, 6_000),
+    ),
+    # S6: b3's last fetch makes records committed, and b3 never hears of it. It follows b2, cuts them off, and leads
+    # before it has them again.
+    "truncate-to-hw": _on_one_partition(
+        late("b3", 3_000, 4_000, 200, kinds=["fetch"], to="b1"),
+        cut("b2", 4_000, 14_000, to="b3"),
+        cut("b1", 6_000, 9_000, to="b3", direction="out"),
+        kill("b1", 6_400, 12_000),
+        kill("b2", 10_400, 9_000),
+    ),
+    # S7, where the first leader comes back uncleanly: b2 keeps what it wrote where b1 had written something else.
+    "kip279-fast-failover-divergence": _on_one_partition(
+        cut("b3", 4_000, 12_000, to="b1+b2"),
+        cut("b1", 4_000, 6_000, clients=False),
+        cut("b1", 6_000, 4_000, shape="clients"),
+        kill("b3", 8_000, 7_000),
+        kill("b2", 9_500, 5_000),
+        kill("b1", 19_000, 5_000),
+        settings={"unclean.leader.election.enable": True},
+        time_limit_ms=28_000,
+        concurrency=16,
+    ),
+    # b3 hears nothing of the controllers. b2 leads, b1 takes its log over and leads again: b3 still fetches from it,
+    # behind records of its own that b1 no longer has.
+    "fetch-not-epoch-fenced": _on_one_partition(
+        late("b3", 2_500, 13_600, 2_800, kinds=["observed"], to="controllers", direction="in"),
+        cut("b1", 4_000, 5_000, to="b2+controllers"),
+        kill("b2", 12_500, 8_000),
+        kill("b1", 19_200, 5_000),
+        time_limit_ms=26_000,
+        concurrency=16,
+    ),
+    # S8: b2 leads with a high watermark from before b3 fell behind. What it tells b3 is late, so that b3 stays
+    # behind, and is asked for all the same.
+    "isr-expand-below-leader-epoch-start": _on_one_partition(
+        cut("b3", 3_000, 5_500, to="b1", how="reject"),
+        cut("b1", 4_800, 9_000, to="b2", direction="out"),
+        kill("b1", 6_400, 10_000),
+        late("b2", 6_400, 9_000, 2_600, kinds=["fetch-response"], to="b3", direction="out"),
+        kill("b2", 10_400, 9_000),
+    ),
+    # S9: b1 has asked for b2 and does not hear that it is in sync again, when b2 is cut off.
+    "hw-from-committed-isr-only": _on_one_partition(
+        cut("b2", 3_000, 4_500, to="b1", how="reject"),
+        late(
+            "b1",
+            7_000,
+            9_000,
+            60_000,
+            kinds=["observed", "alter-partition-response"],
+            to="controllers",
+            direction="in",
+        ),
+        cut("b2", 7_400, 12_000, to="b1", step="controller.alter_partition.committed"),
+        kill("b1", 9_500, 9_000),
+    ),
+    "list-offsets-regress": Directed(
+        workload="offsets",
+        schedule=Schedule(
+            (
+                late("b2", 3_000, 4_000, 200, kinds=["fetch"], to="b1"),
+                cut("b2", 4_000, 12_000, to="b3"),
+                cut("b1", 6_000, 9_000, to="b2", direction="out"),
+                kill("b1", 6_400, 9_000),
+            )
+        ),
+        settings={"offsets.partitions": 1},
+    ),
+    "fast-reboot-without-fencing": _on_one_partition(
+        power("b1", 6_000, 500), power("b1", 12_000, 500), time_limit_ms=20_000
+    ),
+    # S5: b1 asks for b2, and is heard only when b2 has come back without its log.
+    "stale-broker-epoch-isr-join": _on_one_partition(
+        cut("b2", 3_000, 4_000, to="b1", how="reject"),
+        late("b1", 6_500, 9_000, 5_500, kinds=["alter-partition"], to="controllers", direction="out"),
+        power("b2", 8_000, 1_000),
+        cut("b2", 8_000, 12_000, to="b1", how="reject"),
+        kill("b1", 13_500, 6_000),
+    ),
+    # b1 asks for b2 twice. The second request is heard first; b2 joins, falls behind and leaves; then the first one
+    # arrives.
+    "alter-partition-ignores-partition-epoch": _on_one_partition(
+        cut("b2", 3_000, 4_000, to="b1", how="reject"),
+        late("b1", 6_500, 1_500, 6_500, kinds=["alter-partition"], to="controllers", direction="out"),
+        cut("b2", 9_500, 12_000, to="b1", how="reject"),
+        late("b1", 13_000, 2_500, 2_000, kinds=["alter-partition"], to="controllers", direction="out"),
+        kill("b1", 14_400, 6_000),
+    ),
+}
