@@ -93,7 +93,7 @@ def resolve(spec: Spec) -> Plan:
     topology = Topology(
         nodes=_nodes(system, spec.nodes, config),
         clients=tuple(f"{CLIENT_PREFIX}{slot}" for slot in range(concurrency)),
-        subjects=workload.subjects(config) | _own_subjects(system, config),
+        subjects=_own_subjects(system, config) | workload.subjects(config),
         message_kinds=tuple(sorted(system.message_kinds)) if isinstance(system, SpeaksInKinds) else (),
     )
     system.validate(topology, config)

@@ -48,6 +48,10 @@ class QuorumSystem:
             return self.capabilities
         return self.capabilities - {"compare-and-set"}
 
+    def subjects(self, config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        """Any key will do."""
+        return {"owner": (), "outside": ()}
+
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
         return tuple(NodeInfo(f"n{i}", "store", i, PORT) for i in range(1, count + 1))
 

@@ -79,11 +79,19 @@ def _register(schedule: Schedule, settings: dict[str, Any] | None = None, **more
     )
 
 
+def _amnesia(at_ms: int) -> tuple[Fault, ...]:
+    """What the owner of `x0` has lost reaches it only after it has put again."""
+    return (
+        Fault(at_ms=at_ms, kind="power", selector="owner(x0)", duration_ms=500),
+        _late(["store"], "owner(x0)", 2_500.0, at_ms=at_ms, duration_ms=2_500),
+    )
+
+
 def _siblings(schedule: Schedule, settings: dict[str, Any] | None = None) -> Directed:
     return Directed(
         workload="siblings",
         schedule=schedule,
-        settings={"siblings.keys": 1, "siblings.ops.per.key": 200, **(settings or {})},
+        settings={"siblings.keys": 1, "siblings.ops.per.key": 100_000, **(settings or {})},
         rate=60.0,
         nodes=NODES,
         time_limit_ms=15_000,
@@ -115,15 +123,8 @@ SCHEDULES: dict[str, Directed] = {
     "vclock-prune-newest": _siblings(_QUIET),
     "context-dropped-on-read-merge": _siblings(Schedule((_late(["store"], "replicas(x0)-n1", 400.0),))),
     "actor-reuse-after-amnesia": _siblings(
-        Schedule(
-            tuple(
-                Fault(
-                    at_ms=2_500 + 3_000 * n, kind="power", selector="one-of(replicas(x0))", duration_ms=1_000
-                )
-                for n in range(4)
-            )
-        ),
-        {"commitlog.sync": "periodic"},
+        Schedule(tuple(fault for n in range(3) for fault in _amnesia(3_000 + 4_000 * n))),
+        {"commitlog.sync": "periodic", "anti.entropy.interval.ms": 0, "siblings.blind.share": 0.5},
     ),
     "abd-tag-reuse-after-restart": _register(
         Schedule(tuple(fault for n in range(3) for fault in _tag_of_a_dead_writer(2_000 + 6_000 * n))),
