@@ -271,6 +271,9 @@ VOCABULARY: Mapping[str, _Words] = {
     "txn-state": _txn_state,
     "txn-aborted": _txn_aborted,
     "producer-fenced": _producer_fenced,
+    "client-throttled": lambda n, f: (
+        f"{n} lets client {f['client']} wait {f['throttle_ms']} ms for its {f['quota']}"
+    ),
     "commit-fenced": lambda n, f: (
         f"{n} (coordinator) refuses an offset commit as fenced ({f.get('error', 'no detail')})"
     ),

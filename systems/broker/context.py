@@ -155,6 +155,8 @@ class RequestContext(NamedTuple):
     correlation_id: int
     client_id: str | None
     peer: str
+    size: int = 0
+    """Bytes of the request."""
 
 
 Handler = Callable[[RequestContext, Any], Awaitable[Any]]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import struct
 import typing
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,13 +22,24 @@ from kio.index import load_request_schema, load_response_schema
 from kio.static.primitive import i32Timedelta
 
 from systems.broker.context import RequestContext
+from systems.broker.wire import Encoded
 
+_INT32 = struct.Struct(">i")
 _NO_THROTTLE: dict[str, Any] = {"throttle_time": i32Timedelta.parse(datetime.timedelta(0))}
 
 
 def response(context: RequestContext, /, **fields: Any) -> Any:
     """The response payload to that request, in its version. Raises TypeError for a missing field."""
     return _build(_response_schema(context.api_key, context.version), _NO_THROTTLE | fields)
+
+
+def with_throttle_time(payload: Any, throttle_ms: int) -> Any:
+    """The same response, which says so; as it is where its version cannot."""
+    if type(payload) is Encoded:
+        return payload._replace(body=_INT32.pack(throttle_ms) + payload.body[_INT32.size :])
+    if "throttle_time" not in _shape(type(payload)):
+        return payload
+    return dataclasses.replace(payload, throttle_time=milliseconds(throttle_ms))
 
 
 def request(api_key: int, version: int, /, **fields: Any) -> Any:

@@ -55,6 +55,24 @@ class TopicState(msgspec.Struct, frozen=True):
     config: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+DEFAULT_ENTITY = ""
+"""In place of a user or client id: whoever has no quota of their own."""
+
+
+class QuotaEntity(msgspec.Struct, frozen=True):
+    """Whose quota it is: a user's, a client id's, or a client id's of a user. None where that does not matter."""
+
+    user: str | None = None
+    client_id: str | None = None
+
+
+class ClientQuotas(msgspec.Struct, frozen=True):
+    """`values` by Kafka's keys (`producer_byte_rate`, …)."""
+
+    entity: QuotaEntity
+    values: dict[str, float]
+
+
 class MetadataImage(msgspec.Struct, frozen=True):
     """Everything up to `offset` of the metadata log."""
 
@@ -66,6 +84,7 @@ class MetadataImage(msgspec.Struct, frozen=True):
     features: dict[str, int] = msgspec.field(default_factory=dict)
     """Finalized features: `transaction.version` 0, 1 or 2; `eligible.leader.replicas.version` 0 or 1."""
     next_producer_id: int = 0
+    quotas: tuple[ClientQuotas, ...] = ()
 
     def partition(self, topic: str, index: int) -> PartitionState | None:
         state = self.topics.get(topic)
@@ -148,6 +167,13 @@ class FeatureLevel(msgspec.Struct, frozen=True, tag="feature"):
     level: int
 
 
+class QuotaChange(msgspec.Struct, frozen=True, tag="quota"):
+    """All of an entity's quotas; without any it has none of its own."""
+
+    entity: QuotaEntity
+    values: dict[str, float]
+
+
 Record: TypeAlias = (
     LeaderChange
     | RegisterBroker
@@ -159,6 +185,7 @@ Record: TypeAlias = (
     | PartitionChange
     | ProducerIds
     | FeatureLevel
+    | QuotaChange
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -239,6 +266,10 @@ def apply(image: MetadataImage, record: Record, offset: int) -> MetadataImage:
             return msgspec.structs.replace(image, next_producer_id=record.next_producer_id)
         case FeatureLevel():
             return msgspec.structs.replace(image, features={**image.features, record.name: record.level})
+        case QuotaChange():
+            others = tuple(quotas for quotas in image.quotas if quotas.entity != record.entity)
+            changed = (ClientQuotas(record.entity, record.values),) if record.values else ()
+            return msgspec.structs.replace(image, quotas=(*others, *changed))
 
 
 def _with_broker(image: MetadataImage, broker: BrokerState) -> MetadataImage:

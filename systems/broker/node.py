@@ -15,10 +15,12 @@ from systems.broker.coordinators import coordinator_services
 from systems.broker.lifecycle import Lifecycle
 from systems.broker.log_reports import LogReports
 from systems.broker.metadata import MetadataImage
+from systems.broker.quotas.throttling import Quotas
 from systems.broker.replica_fetcher import ReplicaFetchers, fetch_limits
 from systems.broker.replicas import ReplicaManager
 from systems.broker.requests.admin import Admin
 from systems.broker.requests.api_versions import ApiVersions
+from systems.broker.requests.client_quotas import DescribingQuotas
 from systems.broker.requests.delete_records import DeleteRecords
 from systems.broker.requests.describing import Describing
 from systems.broker.requests.fetch import Fetch
@@ -64,16 +66,18 @@ class BrokerNode:
         self._replicas = ReplicaManager(self, fetchers, self._proposals)
         self._lifecycle.on_image(lambda old, new: self._replicas.apply(new))
         self._log_reports = LogReports(self, self._replicas.partitions)
+        self._quotas = Quotas(self)
         self._services: tuple[Service, ...] = (
             ApiVersions(self, lambda: self._handlers),
             Metadata(self),
-            Produce(self, self._replicas),
-            Fetch(self, self._replicas),
+            Produce(self, self._replicas, self._quotas),
+            Fetch(self, self._replicas, self._quotas),
             ListOffsets(self, self._replicas),
             DeleteRecords(self, self._replicas),
             Admin(self),
             Forwarding(self),
             Describing(self, self._replicas),
+            DescribingQuotas(self),
             *coordinator_services(self),
         )
         self._handlers: Mapping[int, tuple[range, Handler]] = {
@@ -139,7 +143,11 @@ class BrokerNode:
         their topics do not exist."""
         await self._replicas.caught_up.wait()
         self._server = await serve(
-            self._env.name, self._env.listen, self._handlers, on_error=self._on_handler_error
+            self._env.name,
+            self._env.listen,
+            self._handlers,
+            on_error=self._on_handler_error,
+            on_request=self._quotas.on_request,
         )
         self._env.emit("broker-started", incarnation=self._env.incarnation)
 

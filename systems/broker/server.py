@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 from kio.index import load_request_schema
 
 from harness.node import Address
 from systems.broker.context import Handler, RequestContext
+from systems.broker.messages import with_throttle_time
 from systems.broker.wire import Frames, Request, WireError, decode_body, decode_header, encode_response
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,17 @@ MAX_WAITING_FRAMES = 16
 """Requests of one connection that are read ahead of the one being answered."""
 
 Handlers = Mapping[int, tuple[range, Handler]]
+
+
+OnRequest = Callable[[RequestContext], int]
+"""For how many milliseconds whoever asked is throttled."""
+
+
+class Throttled(NamedTuple):
+    """A handler's answer, where the handler itself has found out for how long the client is throttled."""
+
+    response: Any
+    throttle_ms: int
 
 
 class CloseConnection(Exception):
@@ -106,10 +118,19 @@ class _Connection(asyncio.Protocol):
             log.warning("%s: closing the connection of %s: %s", self._server.name, self._peer, error)
             return False
         context = RequestContext(
-            request.api_key, request.version, request.correlation_id, request.client_id, self._peer
+            request.api_key,
+            request.version,
+            request.correlation_id,
+            request.client_id,
+            self._peer,
+            len(frame),
         )
         try:
             response = await handler(context, request.payload)
+            if type(response) is Throttled:
+                response, throttle_ms = response
+            else:
+                throttle_ms = self._server.on_request(context)
         except CloseConnection:
             return False
         except Exception as error:
@@ -122,22 +143,40 @@ class _Connection(asyncio.Protocol):
             )
             self._server.on_error(context, error)
             return False
-        if response is None or self._lost or self._transport.is_closing():
-            return True
-        self._transport.write(encode_response(response, request.correlation_id))
-        if self._writable is not None:
-            await self._writable
+        if response is not None and not self._lost and not self._transport.is_closing():
+            if throttle_ms:
+                response = with_throttle_time(response, throttle_ms)
+            self._transport.write(encode_response(response, request.correlation_id))
+            if self._writable is not None:
+                await self._writable
+        if throttle_ms:
+            await self._mute(throttle_ms)
         return True
+
+    async def _mute(self, throttle_ms: int) -> None:
+        """KIP-219: answered at once, then not listened to. What is read meanwhile waits."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + throttle_ms / 1000
+        while not self._lost and (left := until - loop.time()) > 0:
+            self._wake = loop.create_future()
+            timer = loop.call_later(left, self._notify)
+            await self._wake
+            timer.cancel()
 
 
 class Server:
     """Listens and answers from a table of handlers; made by `serve`."""
 
     def __init__(
-        self, name: str, handlers: Handlers, on_error: Callable[[RequestContext, Exception], None]
+        self,
+        name: str,
+        handlers: Handlers,
+        on_error: Callable[[RequestContext, Exception], None],
+        on_request: OnRequest = lambda context: 0,
     ) -> None:
         self.name = name
         self.on_error = on_error
+        self.on_request = on_request
         self.connections: dict[_Connection, asyncio.Task[None]] = {}
         self._handlers = handlers
         self._listener: asyncio.AbstractServer | None = None
@@ -185,9 +224,11 @@ async def serve(
     handlers: Handlers,
     *,
     on_error: Callable[[RequestContext, Exception], None] = lambda context, error: None,
+    on_request: OnRequest = lambda context: 0,
 ) -> Server:
     """Binds `address` and answers requests until closed. `name` is for the log; `on_error` hears of a
-    handler that raised (a bug of the broker: the connection is closed, the broker lives on)."""
-    server = Server(name, handlers, on_error)
+    handler that raised (a bug of the broker: the connection is closed, the broker lives on); `on_request`
+    of every request that was carried out, and may throttle its client."""
+    server = Server(name, handlers, on_error, on_request)
     await server.start(address)
     return server

@@ -309,6 +309,43 @@ BROKER: tuple[Setting, ...] = (
         doc="How often a coordinator looks for offsets that have expired.",
     ),
     Setting(
+        name="quota.producer.default",
+        default=MAX_LONG,
+        minimum=1,
+        scope="broker",
+        doc="Bytes a second that a client id may produce to one broker where no quota was altered for it; the "
+        "largest number: any.",
+    ),
+    Setting(
+        name="quota.consumer.default",
+        default=MAX_LONG,
+        minimum=1,
+        scope="broker",
+        doc="The same for what a client id may fetch.",
+    ),
+    Setting(
+        name="quota.request.percentage.default",
+        default=0.0,
+        minimum=0,
+        scope="broker",
+        doc="Percent of a thread's time that a client id may take of one broker; 0: any. The time is estimated: 100 µs "
+        "a request and 1 ns a byte. Apache Kafka has this quota only as altered.",
+    ),
+    Setting(
+        name="quota.window.num",
+        default=11,
+        minimum=2,
+        scope="broker",
+        doc="Windows over which a client's rate is taken; the burst that is free of a quota is all but one long.",
+    ),
+    Setting(
+        name="quota.window.size.seconds",
+        default=1,
+        minimum=1,
+        scope="broker",
+        doc="Length of one window.",
+    ),
+    Setting(
         name="group.initial.rebalance.delay.ms",
         default=500,
         minimum=0,

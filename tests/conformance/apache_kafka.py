@@ -22,7 +22,7 @@ VERSION = "4.4.0"
 SLF4J_VERSION = "1.7.36"
 """Kafka's jars bring no slf4j binding, and the log is what tells when a node is ready."""
 FETCH_TIMEOUT_S = 300
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
 MISSING = [program for program in ("java", "mvn") if shutil.which(program) is None]
 """What this machine lacks to run a real Kafka."""

@@ -18,6 +18,7 @@ from .scripts import (
     metadata,
     newer_clients_on_version_1,
     producing,
+    quotas,
     reading,
     rebalances,
     removing,
@@ -80,6 +81,7 @@ THEMES = (
     Theme(transactional_offsets, transaction_version=1),
     Theme(groups),
     Theme(rebalances),
+    Theme(quotas),
 )
 
 

@@ -96,6 +96,10 @@ class Session:
         """Ids of the nodes met so far (`metadata` meets all)."""
         return sorted(node for node in self._addresses if node >= 0)
 
+    async def another_node(self, node: int) -> int:
+        await self.metadata()
+        return next(other for other in self.nodes if other != node)
+
     def address(self, node: int) -> Address:
         return self._addresses[node]
 
@@ -226,7 +230,7 @@ class Session:
             return payload.decode()
         if isinstance(payload, datetime.timedelta):
             return payload // datetime.timedelta(milliseconds=1)
-        if isinstance(payload, (bool, int, str)) or payload is None:
+        if isinstance(payload, (bool, int, float, str)) or payload is None:
             return payload
         raise TypeError(f"no plain form of {payload!r}")
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from harness.node import NodeEnvironment
 from systems.broker.context import Handler
 from systems.broker.controller.alter_partition import AlterPartition
+from systems.broker.controller.client_quotas import ClientQuotas
 from systems.broker.controller.elections import Rules
 from systems.broker.controller.heartbeats import Heartbeats
 from systems.broker.controller.metadata_log import MetadataLog
@@ -20,6 +21,7 @@ from systems.broker.controller.topics import Topics
 from systems.broker.metadata import ELR_FEATURE, TRANSACTION_FEATURE, FeatureLevel, Record
 from systems.broker.replica_logs import ReplicaLogs, codec
 from systems.broker.requests.forwarding import (
+    ALTER_CLIENT_QUOTAS,
     ALTER_CONFIGS,
     CREATE_PARTITIONS,
     DELETE_TOPICS,
@@ -58,6 +60,7 @@ class Controller:
         self._recovery = Recovery(self.log, rules)
         self._topics = Topics(self.log)
         self._topic_changes = TopicChanges(self.log)
+        self._client_quotas = ClientQuotas(self.log)
         self._producer_ids = ProducerIds(self.log)
         self._server = Server(env.name, self.handlers(), lambda context, error: None)
         peers = [n for n in env.topology.with_role("controller") if n.id != env.id]
@@ -91,6 +94,10 @@ class Controller:
             INCREMENTAL_ALTER_CONFIGS: (
                 VERSIONS[INCREMENTAL_ALTER_CONFIGS],
                 self._topic_changes.on_incremental_alter_configs,
+            ),
+            ALTER_CLIENT_QUOTAS: (
+                VERSIONS[ALTER_CLIENT_QUOTAS],
+                self._client_quotas.on_alter_client_quotas,
             ),
             ELECT_LEADERS: (VERSIONS[ELECT_LEADERS], self._topic_changes.on_elect_leaders),
             ALTER_PARTITION: (range(2, 4), self._alter_partition.on_alter_partition),

@@ -13,6 +13,7 @@ from systems.broker import messages
 from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.fetching import Fetched
 from systems.broker.leader import Leader
+from systems.broker.quotas.throttling import Quotas
 from systems.broker.replicas import ReplicaManager
 from systems.broker.requests import fetch_encoding
 from systems.broker.requests.fetch_encoding import FETCH, TOPIC_IDS_VERSION
@@ -23,6 +24,8 @@ from systems.broker.requests.fetch_sessions import (
     FetchSession,
     FetchSessions,
 )
+from systems.broker.server import Throttled
+from systems.broker.wire import Encoded
 
 VERSIONS = range(4, 18)
 READ_COMMITTED = 1
@@ -75,9 +78,10 @@ class Fetch:
     """Sessions (KIP-227) are granted to followers only: for a consumer the session id in every answer is 0,
     and it falls back to full requests."""
 
-    def __init__(self, broker: Broker, replicas: ReplicaManager) -> None:
+    def __init__(self, broker: Broker, replicas: ReplicaManager, quotas: Quotas) -> None:
         self._broker = broker
         self._replicas = replicas
+        self._quotas = quotas
         self._sessions: FetchSessions[_Key, _Wanted] = FetchSessions(broker.env.random)
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
@@ -96,14 +100,25 @@ class Fetch:
             return fetch_encoding.response(version, error.code.value, NO_SESSION, {})
         wanted = self._wanted(version, request)
         if session is not None:
-            return await self._on_session_fetch(version, request, fetcher, session, wanted)
+            return Throttled(await self._on_session_fetch(version, request, fetcher, session, wanted), 0)
+        most = request.max_bytes
+        if not fetcher.is_follower:
+            most = min(most, self._quotas.fetch_limit(context))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + messages.in_milliseconds(request.max_wait) / 1000
         while True:
-            results, size, urgent = self._read(wanted, fetcher, request.max_bytes)
-            if size >= request.min_bytes or urgent or loop.time() >= deadline:
-                return _answer(version, NO_SESSION, results)
+            results, size, urgent = self._read(wanted, fetcher, most)
+            if size >= min(request.min_bytes, most) or urgent or loop.time() >= deadline:
+                break
             await self._until_moved(results, fetcher, deadline)
+        answer = _answer(version, NO_SESSION, results)
+        if fetcher.is_follower:
+            return Throttled(answer, 0)
+        throttle_ms = self._quotas.on_fetch(context, len(answer.body))
+        if throttle_ms:
+            # The consumer asks again when the time is up.
+            answer = _answer(version, NO_SESSION, [])
+        return Throttled(answer, throttle_ms)
 
     async def _on_session_fetch(
         self, version: int, request: Any, fetcher: _Fetcher, session: _Session, changed: list[_Wanted]
@@ -202,7 +217,7 @@ class Fetch:
                 fetcher.replica,
                 fetcher.broker_epoch,
                 one.fetch_offset,
-                leader.compared_epoch(one.current_leader_epoch, one.last_fetched_epoch),
+                one.last_fetched_epoch,
                 budget,
                 one.log_start_offset,
             )
@@ -290,7 +305,7 @@ def _fetcher(version: int, request: Any) -> _Fetcher:
     return _Fetcher(replica, epoch, request.isolation_level == READ_COMMITTED)
 
 
-def _answer(version: int, session_id: int, results: list[_Result]) -> Any:
+def _answer(version: int, session_id: int, results: list[_Result]) -> Encoded:
     topics: dict[str | bytes, list[fetch_encoding.Answer]] = {}
     for wanted, fetched, error, _ in results:
         topics.setdefault(wanted.topic, []).append((wanted.partition, error, fetched))

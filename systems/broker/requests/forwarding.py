@@ -15,12 +15,14 @@ ALTER_CONFIGS: Final = 33
 CREATE_PARTITIONS: Final = 37
 ELECT_LEADERS: Final = 43
 INCREMENTAL_ALTER_CONFIGS: Final = 44
+ALTER_CLIENT_QUOTAS: Final = 49
 VERSIONS: Final[Mapping[int, range]] = {
     DELETE_TOPICS: range(1, 7),
     ALTER_CONFIGS: range(0, 3),
     CREATE_PARTITIONS: range(0, 4),
     ELECT_LEADERS: range(0, 3),
     INCREMENTAL_ALTER_CONFIGS: range(0, 2),
+    ALTER_CLIENT_QUOTAS: range(0, 2),
 }
 _TIMEOUT_MS = 3000
 _TIMED_OUT = ErrorCode.request_timed_out
@@ -94,11 +96,28 @@ def _elected(_: RequestContext, request: Any, detail: str) -> dict[str, Any]:
     }
 
 
+def _limited(_: RequestContext, request: Any, detail: str) -> dict[str, Any]:
+    return {
+        "entries": [
+            {
+                "error_code": _TIMED_OUT,
+                "error_message": detail,
+                "entity": [
+                    {"entity_type": part.entity_type, "entity_name": part.entity_name}
+                    for part in entry.entity
+                ],
+            }
+            for entry in request.entries
+        ]
+    }
+
+
 _UNANSWERED: Final[Mapping[int, Callable[[RequestContext, Any, str], dict[str, Any]]]] = {
     DELETE_TOPICS: _deleted,
     ALTER_CONFIGS: _altered,
     CREATE_PARTITIONS: _grown,
     ELECT_LEADERS: _elected,
     INCREMENTAL_ALTER_CONFIGS: _altered,
+    ALTER_CLIENT_QUOTAS: _limited,
 }
 """What each is answered where no controller can be asked."""

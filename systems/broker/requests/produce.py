@@ -12,8 +12,9 @@ from systems.broker import messages
 from systems.broker.context import Appended, Broker, Handler, KafkaError, RequestContext
 from systems.broker.leader import Leader
 from systems.broker.log.batch import CorruptBatch, parse
+from systems.broker.quotas.throttling import Quotas
 from systems.broker.replicas import ReplicaManager
-from systems.broker.server import CloseConnection
+from systems.broker.server import CloseConnection, Throttled
 from systems.broker.transactions.verification import verify
 
 PRODUCE = 0
@@ -50,9 +51,10 @@ class _Written(NamedTuple):
 
 
 class Produce:
-    def __init__(self, broker: Broker, replicas: ReplicaManager) -> None:
+    def __init__(self, broker: Broker, replicas: ReplicaManager, quotas: Quotas) -> None:
         self._broker = broker
         self._replicas = replicas
+        self._quotas = quotas
         self._verifies = bool(broker.env.config.get("transaction.partition.verification.enable", True))
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
@@ -82,8 +84,8 @@ class Produce:
             if failed:
                 # So that the producer, which hears of no error, at least looks for a new leader.
                 raise CloseConnection("an acks=0 produce failed")
-            return None
-        return messages.response(
+            return Throttled(None, self._quotas.on_produce(context))
+        answer = messages.response(
             context,
             responses=[
                 {
@@ -93,6 +95,7 @@ class Produce:
                 for name, parts in written
             ],
         )
+        return Throttled(answer, self._quotas.on_produce(context))
 
     def _append(
         self, topic: str, part: Any, acks: int, guards: dict[tuple[str, int], object | KafkaError]

@@ -17,6 +17,7 @@ from systems.broker.coordinators import coordinator_services
 from systems.broker.requests import (
     admin,
     api_versions,
+    client_quotas,
     delete_records,
     describing,
     fetch,
@@ -60,16 +61,18 @@ def served() -> Mapping[int, range]:
     """Every API of a broker, and its versions."""
     broker: Any = FakeBroker()
     replicas: Any = None
+    quotas: Any = None
     services = (
         api_versions.ApiVersions(broker, dict),
         metadata.Metadata(broker),
-        produce.Produce(broker, replicas),
-        fetch.Fetch(broker, replicas),
+        produce.Produce(broker, replicas, quotas),
+        fetch.Fetch(broker, replicas, quotas),
         list_offsets.ListOffsets(broker, replicas),
         delete_records.DeleteRecords(broker, replicas),
         admin.Admin(broker),
         forwarding.Forwarding(broker),
         describing.Describing(broker, replicas),
+        client_quotas.DescribingQuotas(broker),
         *coordinator_services(broker),
     )
     return {key: versions for service in services for key, (versions, _) in service.handlers().items()}

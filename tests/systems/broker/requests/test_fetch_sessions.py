@@ -112,7 +112,7 @@ class Session:
         )
         self.told |= wanted
         payload = decode_request(encode_request(request, 1, None)[4:]).payload
-        answer = await fetch.on_fetch(RequestContext(1, 16, 1, None, "peer"), payload)
+        answer = (await fetch.on_fetch(RequestContext(1, 16, 1, None, "peer"), payload)).response
         _, response = decode_response(encode_response(answer, 1)[4:], 1, 16)
         assert response.error_code is ErrorCode.none
         self.id, self.epoch = response.session_id, self.epoch + 1
@@ -130,7 +130,7 @@ class Twins:
         self.loop = loop
         self.rng = random.Random(seed)
         self.resting, self.eager = Broker(), Broker()
-        self.fetch = Fetch(cast(Any, self.resting), cast(Any, self.resting))
+        self.fetch = Fetch(cast(Any, self.resting), cast(Any, self.resting), cast(Any, None))
         self.sessions = {f: Session(f) for f in FOLLOWERS}
         self.behind = {f: [0] * PARTITIONS for f in FOLLOWERS}
         self.epochs = dict.fromkeys(FOLLOWERS, 0)
