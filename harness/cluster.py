@@ -179,6 +179,14 @@ class Discerning(Protocol):
 
 
 @runtime_checkable
+class HasClientMachines(Protocol):
+    """What a backend also has whose client hosts are machines, with more to break than processes and links."""
+
+    client_faults: frozenset[str]
+    """Kinds that may be aimed at them, beside `harness.schedule.CLIENTS_TAKE`."""
+
+
+@runtime_checkable
 class SetsClocks(Protocol):
     """What a backend also has whose machines' own clocks may be set, if whoever owns them says so."""
 

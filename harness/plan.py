@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from harness import registry, timeouts
-from harness.cluster import Backend, Discerning
+from harness.cluster import Backend, Discerning, HasClientMachines
 from harness.clusters.docker.settings import SETTINGS as docker_settings
 from harness.clusters.ssh.settings import SETTINGS as ssh_settings
 from harness.errors import UserError, unknown_name
@@ -22,7 +22,8 @@ from harness.faketime import check_fakeable
 from harness.faults import check_schedule
 from harness.nemesis import Nemesis
 from harness.profiles import with_profile
-from harness.schedule import CHANGES, PROMOTE, Schedule, merge
+from harness.schedule import CHANGES, CLIENTS_TAKE, PROMOTE, Schedule, merge
+from harness.selectors import reaches_clients
 from harness.settings import Setting
 from harness.settings import resolve as resolve_settings
 from harness.spec import Spec
@@ -105,6 +106,7 @@ def resolve(spec: Spec) -> Plan:
     check_schedule(schedule, topology, system.view(topology))
     needed = schedule.needs.union(*(n.needs for _, n in nemeses)) if spec.schedule is None else schedule.needs
     _check_seams(spec, system, topology, schedule, needed)
+    _check_client_faults(spec.backend, backend, topology, schedule)
     check_fakeable(spec.system, system, config, schedule, registry.load("backends", spec.backend))
     # A promotion is asked of the system alone: no backend has to do anything for it.
     _check_faults(spec, system, needed - {PROMOTE})
@@ -155,6 +157,17 @@ def _check_seams(
                 )
             if kind not in known:
                 raise unknown_name("kind of message", kind, known)
+
+
+def _check_client_faults(name: str, backend: Backend, topology: Topology, schedule: Schedule) -> None:
+    """Clients of most backends are processes of the harness: they have no clock and no disk of their own."""
+    done = CLIENTS_TAKE | (backend.client_faults if isinstance(backend, HasClientMachines) else frozenset())
+    for position, fault in enumerate(schedule.faults):
+        if fault.kind not in done and reaches_clients(fault.selector, topology):
+            raise UserError(
+                f"fault {position} ({fault.kind} at {fault.at_ms} ms): selector '{fault.selector}' names a client; on "
+                f"backend '{name}' clients can be hit by {', '.join(sorted(done))} only: aim it at a node"
+            )
 
 
 def _is(name: str, seam: type) -> bool:

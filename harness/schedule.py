@@ -80,6 +80,9 @@ UNDO = {
 KINDS = frozenset(UNDO)
 
 PROMOTE = "promote"
+CLIENTS_TAKE = frozenset({"kill", "pause", "partition", "slow", "flaky", "datagrams"})
+"""Kinds that can be aimed at client hosts on every backend: those of processes and links."""
+
 CHANGES = frozenset({"join", "leave", "replace", PROMOTE})
 """Kinds that change who belongs to the cluster, or who leads it: nothing is broken by them."""
 

@@ -157,6 +157,24 @@ class _Parser:
         self.position += 1
 
 
+def reaches_clients(text: str, topology: Topology) -> bool:
+    """Whether it may come to name a client host, however the cluster stands then."""
+    return _reaches_clients(parse(text, topology), topology)
+
+
+def _reaches_clients(selector: Selector, topology: Topology) -> bool:
+    match selector:
+        case Name(name):
+            return name == "clients" or name in topology.clients
+        case Draw(_, of) if of is not None:
+            return _reaches_clients(of, topology)
+        case Combined(left, "+", right):
+            return _reaches_clients(left, topology) or _reaches_clients(right, topology)
+        case Combined(left, _, _):
+            return _reaches_clients(left, topology)
+    return False
+
+
 def resolve(selector: Selector, topology: Topology, view: ClusterView, rng: random.Random) -> tuple[str, ...]:
     """Node and client-host names, in the topology's order, against the state that `view` knows now. Nodes that are
     spares in `topology` are only reached by their name and by `spares`.

@@ -423,6 +423,7 @@ class SimBackend:
 
     description = "deterministic simulation: virtual time, simulated network, disks and clocks"
     capabilities = CAPABILITIES
+    client_faults = frozenset({"clock", "power"})
 
     def __init__(self, replay: Recording | None = None) -> None:
         self._replay = replay

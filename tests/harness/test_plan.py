@@ -68,6 +68,21 @@ def test_composed_nemeses_draw_independently() -> None:
             {"schedule": Schedule((Fault(at_ms=0, kind="kill", selector="n9"),))},
             "fault 0 (kill at 0 ms): selector 'n9'",
         ),
+        (
+            {"backend": "local", "schedule": Schedule((Fault(at_ms=0, kind="clock", selector="client-1"),))},
+            "selector 'client-1' names a client; on backend 'local' clients can be hit by datagrams, flaky, kill",
+        ),
+        (
+            {
+                "backend": "local",
+                "schedule": Schedule((Fault(at_ms=0, kind="power", selector="one-of(clients+n1)"),)),
+            },
+            "aim it at a node",
+        ),
+        (
+            {"schedule": Schedule((Fault(at_ms=0, kind="disk-full", selector="clients"),))},
+            "on backend 'sim' clients can be hit by clock, datagrams",
+        ),
     ],
 )
 def test_mistakes_are_refused(asked: dict[str, Any], message: str) -> None:
@@ -75,6 +90,20 @@ def test_mistakes_are_refused(asked: dict[str, Any], message: str) -> None:
         resolve(spec(**asked))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind", "selector"),
+    [
+        ("local", "kill", "clients"),
+        ("local", "clock", "n1"),
+        ("local", "pause", "client-0"),
+        ("sim", "clock", "clients"),
+    ],
+)
+def test_clients_can_be_hit_where_they_can(backend: str, kind: str, selector: str) -> None:
+    schedule = Schedule((Fault(at_ms=0, kind=kind, selector=selector),))
+    assert resolve(spec(backend=backend, schedule=schedule)).schedule == schedule
 
 
 def test_a_workload_on_a_system_that_cannot_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

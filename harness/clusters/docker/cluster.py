@@ -263,6 +263,8 @@ class DockerCluster(RealCluster):
         return evidence
 
     async def launch(self, node: str) -> Evidence:
+        if node in self._members:
+            return Evidence(False, f"{node} is a member already")
         wiped = await self.wipe(node)
         self._members[node] = False
         await self._start_node(node)
@@ -272,7 +274,8 @@ class DockerCluster(RealCluster):
         )
 
     async def retire(self, node: str) -> Evidence:
-        del self._members[node]
+        if self._members.pop(node, None) is None:
+            return Evidence(False, f"{node} is no member")
         if self.running(node):
             await self.kill(node)
         return await self.wipe(node)

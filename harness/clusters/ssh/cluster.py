@@ -277,6 +277,8 @@ class SshCluster(RealCluster):
         return Evidence(left == 0, f"{left} files left on the disk of {node}")
 
     async def launch(self, node: str) -> Evidence:
+        if node in self._members:
+            return Evidence(False, f"{node} is a member already")
         wiped = await self.wipe(node)
         self._members[node] = False
         await self._start_node(node)
@@ -286,7 +288,8 @@ class SshCluster(RealCluster):
         )
 
     async def retire(self, node: str) -> Evidence:
-        del self._members[node]
+        if self._members.pop(node, None) is None:
+            return Evidence(False, f"{node} is no member")
         if self.running(node):
             await self.kill(node)
         return await self.wipe(node)
