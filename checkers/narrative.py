@@ -281,6 +281,10 @@ VOCABULARY: Mapping[str, _Words] = {
         f"{n} (coordinator) begins generation {f['generation']} of group {f['group']}, "
         f"{len(f['members'])} member{'' if len(f['members']) == 1 else 's'}"
     ),
+    "group-member-reconciled": lambda n, f: (
+        f"{n} (coordinator) lets {f['member']} of group {f['group']} have {_plain(f['assigned']) or 'nothing'} in epoch "
+        f"{f['epoch']}" + (f", and waits until it has given up {_plain(f['revoking'])}" if f["revoking"] else "")
+    ),
     "group-member-expired": lambda n, f: (
         f"{n} (coordinator) gives a member of group {f['group']} up: no heartbeat"
     ),

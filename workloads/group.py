@@ -57,11 +57,6 @@ class Group:
         hazards = ("group.crash.probability", "group.leave.probability", "group.stall.probability")
         if sum(float(config[name]) for name in hazards) > 1:
             raise UserError(f"{', '.join(hazards)} add up to more than 1: lower one of them")
-        if config.get("group.protocol") == "consumer":
-            raise UserError(
-                "group.protocol=consumer: aiokafka has no member of the new protocol (KIP-848), and a simulation runs no "
-                "other client library: give group.protocol=classic"
-            )
 
     def subjects(self, config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         return {"leader": tuple(str(p) for p in _events(config)), "group-coordinator": (GROUP,)}

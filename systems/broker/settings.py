@@ -352,6 +352,33 @@ BROKER: tuple[Setting, ...] = (
         scope="broker",
         doc="How long an empty group waits for more members before its first generation.",
     ),
+    Setting(
+        name="group.consumer.session.timeout.ms",
+        default=6000,
+        minimum=1,
+        scope="broker",
+        doc="After this silence a group of the new protocol (`group.protocol=consumer`) expels a member.",
+    ),
+    Setting(
+        name="group.consumer.heartbeat.interval.ms",
+        default=500,
+        minimum=1,
+        scope="broker",
+        doc="How often a member of the new protocol shall be heard of; it is told so by the coordinator.",
+    ),
+    Setting(
+        name="group.consumer.assignors",
+        default="uniform,range",
+        scope="broker",
+        doc="Server-side assignors of the new protocol; the first one where no member asks for one.",
+    ),
+    Setting(
+        name="group.consumer.max.size",
+        default=2_147_483_647,
+        minimum=1,
+        scope="broker",
+        doc="Members that a group of the new protocol has at most.",
+    ),
 )
 
 SETTINGS: tuple[Setting, ...] = (*BROKER, *CLIENT_SETTINGS)

@@ -21,7 +21,7 @@ from systems.kafka.consuming import AiokafkaConsumer
 from systems.kafka.node_order import pin_node_order
 from systems.kafka.outcomes import outcomes
 from systems.kafka.producing import AiokafkaProducer
-from systems.kafka.settings import AIOKAFKA_PLAIN, CLIENT_SETTINGS
+from systems.kafka.settings import AIOKAFKA_PLAIN, CLIENT_SETTINGS, CONSUMER_PROTOCOL
 
 CREATE_TOPIC_TIMEOUT_S = 60.0
 _DEFAULTS = {setting.name: setting.default for setting in CLIENT_SETTINGS}
@@ -94,7 +94,11 @@ class AiokafkaLog:
             "rebalance_timeout_ms": config["max.poll.interval.ms"],
         }
         library = AIOKafkaConsumer if self._plain else kip890.Consumer
-        consumer = AiokafkaConsumer(library, options, strategy=config["partition.assignment.strategy"])
+        consumer = (
+            AiokafkaConsumer(library, options, assignor=config["group.remote.assignor"])
+            if config["group.protocol"] == CONSUMER_PROTOCOL
+            else AiokafkaConsumer(library, options, strategy=config["partition.assignment.strategy"])
+        )
         await consumer.start()
         return consumer
 

@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition as LibraryPartition
 
 from harness.capabilities import EndOffset, Record, TopicPartition
 from systems.kafka.assignors import assignors
+from systems.kafka.consumer_membership import ConsumerMembership
 from systems.kafka.end_offsets import end_offsets_by_epoch
 from systems.kafka.kip890 import Member
 from systems.kafka.membership import Membership
@@ -28,11 +29,18 @@ Told = Callable[[Sequence[TopicPartition]], None] | None
 
 class AiokafkaConsumer:
     def __init__(
-        self, library: Callable[..., Any], options: Mapping[str, Any], *, strategy: str | None = None
+        self,
+        library: Callable[..., Any],
+        options: Mapping[str, Any],
+        *,
+        strategy: str | None = None,
+        assignor: str | None = None,
     ) -> None:
-        """`strategy` (`partition.assignment.strategy`) for a member of a group; None leaves the library as it is."""
-        self._strategy = strategy
-        self._membership: Membership | None = None
+        """For a member of a group: of the classic protocol with `strategy` (`partition.assignment.strategy`), of the new one
+        (KIP-848) with `assignor` (`group.remote.assignor`). Neither leaves the library as it is."""
+        self._strategy, self._assignor = strategy, assignor
+        self._client_id: str = options["client_id"]
+        self._membership: Membership | ConsumerMembership | None = None
         if strategy is not None:
             options = {**options, "partition_assignment_strategy": assignors(strategy, self._held)}
         self._consumer = library(**options)
@@ -55,8 +63,11 @@ class AiokafkaConsumer:
     async def start(self) -> None:
         async with outcomes():
             await self._consumer.start()
+        coordinator = self._consumer._coordinator
         if self._strategy is not None:
-            self._membership = Membership(self._consumer._coordinator, self._strategy)
+            self._membership = Membership(coordinator, self._strategy)
+        elif self._assignor is not None:
+            self._membership = ConsumerMembership(coordinator, self._client_id, assignor=self._assignor)
 
     async def assign(self, partitions: Sequence[TopicPartition]) -> None:
         wanted = [LibraryPartition(*p) for p in partitions]
@@ -78,6 +89,8 @@ class AiokafkaConsumer:
 
     async def poll(self, *, timeout_ms: int, max_records: int = 500) -> list[Record]:
         found: dict[Any, list[Any]] = {}
+        if isinstance(self._membership, ConsumerMembership):
+            self._membership.polls()
         async with outcomes():
             try:
                 async with asyncio.timeout(timeout_ms / 1000 + _POLL_MARGIN_S):
@@ -87,7 +100,7 @@ class AiokafkaConsumer:
                 # leave its group for not polling (max.poll.interval.ms).
                 self._consumer._subscription._fetch_count = 0
         if found:
-            self._polled = self._joined
+            self._polled = self.membership
         return [
             Record(
                 topic=partition.topic,
@@ -167,7 +180,7 @@ class AiokafkaConsumer:
         return int(found[LibraryPartition(*partition)])
 
     def _held(self) -> tuple[Sequence[TopicPartition], int]:
-        return ((), -1) if self._membership is None else self._membership.held()
+        return self._membership.held() if isinstance(self._membership, Membership) else ((), -1)
 
     def _on_assigned(self) -> None:
         coordinator = self._consumer._coordinator

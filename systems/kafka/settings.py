@@ -10,6 +10,7 @@ from harness.settings import Setting
 
 AIOKAFKA = "aiokafka"
 AIOKAFKA_PLAIN = "aiokafka-plain"
+CONSUMER_PROTOCOL = "consumer"
 COOPERATIVE = "cooperative-sticky"
 MOST_IN_FLIGHT_IN_ORDER = 5
 """Brokers recognise a retry among as many batches of a producer."""
@@ -129,9 +130,17 @@ CLIENT_SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="group.protocol",
         default="classic",
-        choices=("classic", "consumer"),
+        choices=("classic", CONSUMER_PROTOCOL),
         scope="consumer",
-        doc="protocol of consumer groups: the classic one, or KIP-848, which needs a client and a broker that have it",
+        doc="protocol of consumer groups: the classic one, or KIP-848's, in which the coordinator assigns (sessions and "
+        "heartbeats are the broker's to set: group.consumer.session.timeout.ms)",
+    ),
+    Setting(
+        name="group.remote.assignor",
+        default="uniform",
+        choices=("uniform", "range"),
+        scope="consumer",
+        doc="how the coordinator hands out partitions under group.protocol=consumer",
     ),
     Setting(
         name="fetch.max.wait.ms",

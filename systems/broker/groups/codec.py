@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from systems.broker.groups.consumer_protocol.state import ConsumerGroup
 from systems.broker.groups.state import Group, Member, State
 
 
@@ -46,9 +47,17 @@ class GroupValue(msgspec.Struct, frozen=True):
     emptied_ms: int = 0
 
 
+class _Typed(msgspec.Struct, frozen=True):
+    """What every group says of itself; a classic one nothing."""
+
+    type: str = "classic"
+
+
 _key = msgspec.json.Decoder(OffsetKey | GroupKey)
 _offset = msgspec.json.Decoder(OffsetValue)
 _group = msgspec.json.Decoder(GroupValue)
+_typed = msgspec.json.Decoder(_Typed)
+_consumer_group = msgspec.json.Decoder(ConsumerGroup)
 encode = msgspec.json.encode
 decode_key = _key.decode
 decode_offset = _offset.decode
@@ -101,3 +110,15 @@ def decode_group(group_id: str, value: bytes) -> Group:
         group.members[m.id] = member
     group.state = State.STABLE if group.members else State.EMPTY
     return group
+
+
+def is_consumer_group(value: bytes) -> bool:
+    """Which protocol a group's record is of: both have the same key, so that of a group the newest says all."""
+    return _typed.decode(value).type == "consumer"
+
+
+def encode_consumer_group(group: ConsumerGroup) -> tuple[bytes, bytes]:
+    return encode(GroupKey(group.id)), encode(group)
+
+
+decode_consumer_group = _consumer_group.decode

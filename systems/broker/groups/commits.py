@@ -11,6 +11,7 @@ from systems.broker import messages
 from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.coordinator_log import CoordinatorLog, Producer
 from systems.broker.groups import codec
+from systems.broker.groups.consumer_protocol import fencing
 from systems.broker.groups.offsets import Committed, TopicPartition
 from systems.broker.groups.shard import Groups, GroupShard
 from systems.broker.groups.state import check_commit, check_transactional_commit
@@ -51,7 +52,7 @@ class OffsetCommits:
 
     async def on_offset_commit(self, context: RequestContext, request: Any) -> Any:
         try:
-            await self._commit(request)
+            await self._commit(context, request)
             code = ErrorCode.none
         except KafkaError as error:
             code = error.code
@@ -67,7 +68,9 @@ class OffsetCommits:
 
     async def on_offset_fetch(self, context: RequestContext, request: Any) -> Any:
         if context.version >= 8:
-            groups = [self._fetch(g.group_id, g.topics, request.require_stable) for g in request.groups]
+            groups = [
+                self._fetch(g.group_id, g.topics, request.require_stable, asker=g) for g in request.groups
+            ]
             return messages.response(context, groups=groups)
         stable = getattr(request, "require_stable", False)
         answer = self._fetch(request.group_id, request.topics, stable)
@@ -82,17 +85,21 @@ class OffsetCommits:
             ]
         return messages.response(context, **answer)
 
-    async def _commit(self, request: Any) -> None:
+    async def _commit(self, context: RequestContext, request: Any) -> None:
         shard = self._log.shard_of(request.group_id)
         generation = request.generation_id_or_member_epoch
         if "generation-not-fenced" not in self._broker.env.bugs:
+            consumer_group = shard.state.consumer_groups.get(request.group_id)
             with self._reporting(request, generation):
-                check_commit(
-                    shard.state.groups.get(request.group_id),
-                    request.member_id,
-                    generation,
-                    getattr(request, "group_instance_id", None),
-                )
+                if consumer_group is not None:
+                    fencing.check_commit(consumer_group, request.member_id, generation, context.version)
+                else:
+                    check_commit(
+                        shard.state.groups.get(request.group_id),
+                        request.member_id,
+                        generation,
+                        getattr(request, "group_instance_id", None),
+                    )
         partitions, records = self._records(request)
         if not records:
             return
@@ -126,13 +133,18 @@ class OffsetCommits:
         if "txn-offset-commit-not-group-fenced" in self._broker.env.bugs:
             return
         generation = getattr(request, "generation_id", -1)
+        member_id = getattr(request, "member_id", "")
+        consumer_group = shard.state.consumer_groups.get(request.group_id)
         with self._reporting(request, generation):
-            check_transactional_commit(
-                shard.state.groups.get(request.group_id),
-                getattr(request, "member_id", ""),
-                generation,
-                getattr(request, "group_instance_id", None),
-            )
+            if consumer_group is not None:
+                fencing.check_transactional_commit(consumer_group, member_id, generation)
+            else:
+                check_transactional_commit(
+                    shard.state.groups.get(request.group_id),
+                    member_id,
+                    generation,
+                    getattr(request, "group_instance_id", None),
+                )
 
     async def _check_transaction(self, context: RequestContext, shard: GroupShard, request: Any) -> None:
         """2.4.2 for the offsets partition: a late request of an ended transaction must not open another
@@ -157,11 +169,21 @@ class OffsetCommits:
         if offsets.last_marker(request.producer_id) != seen:
             raise KafkaError(ErrorCode.invalid_txn_state, "the transaction ended in the meantime")
 
-    def _fetch(self, group_id: str, topics: Sequence[Any] | None, require_stable: bool) -> dict[str, Any]:
+    def _fetch(
+        self, group_id: str, topics: Sequence[Any] | None, require_stable: bool, *, asker: Any = None
+    ) -> dict[str, Any]:
+        """`asker`: since version 9 a member of a consumer group may say who it is, and is told nothing while it is behind."""
         try:
-            offsets = self._log.shard_of(group_id).state.offsets
+            state = self._log.shard_of(group_id).state
+            if group_id in state.consumer_groups:
+                fencing.check_fetch(
+                    state.consumer_groups[group_id],
+                    getattr(asker, "member_id", None),
+                    getattr(asker, "member_epoch", -1),
+                )
         except KafkaError as error:
             return {"group_id": group_id, "topics": [], "error_code": error.code}
+        offsets = state.offsets
         committed = offsets.committed.get(group_id, {})
         if topics is None:
             wanted = sorted(committed)

@@ -12,6 +12,7 @@ from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.coordinator_log import OFFSETS, CoordinatorLog, Entry, Marker
 from systems.broker.groups import codec
 from systems.broker.groups.commits import OffsetCommits
+from systems.broker.groups.consumer_protocol.coordinator import ConsumerProtocol
 from systems.broker.groups.deletion import Deletion
 from systems.broker.groups.membership import Join, MemberIdRequired, Membership
 from systems.broker.groups.shard import Groups, GroupShard, replay
@@ -43,6 +44,7 @@ class GroupCoordinator:
         self._membership = Membership(broker.env, self._emptied)
         self._commits = OffsetCommits(broker, self._log)
         self._deletion = Deletion(broker, self._log)
+        self._consumer_protocol = ConsumerProtocol(broker, self._log)
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
         return {
@@ -54,6 +56,7 @@ class GroupCoordinator:
             LIST_GROUPS: (range(0, 6), self.on_list_groups),
             **self._commits.handlers(),
             **self._deletion.handlers(),
+            **self._consumer_protocol.handlers(),
         }
 
     async def start(self) -> None:
@@ -75,11 +78,13 @@ class GroupCoordinator:
     def loaded(self, shard: GroupShard) -> Sequence[str]:
         for group in shard.state.groups.values():
             self._membership.resume(group)
+        self._consumer_protocol.loaded(shard)
         return []
 
     def unloaded(self, shard: GroupShard) -> None:
         for group in shard.state.groups.values():
             self._membership.dissolve(group, ErrorCode.not_coordinator)
+        self._consumer_protocol.unloaded(shard)
 
     # Markers of transactions with offsets.
 
@@ -184,17 +189,13 @@ class GroupCoordinator:
         return messages.response(context, groups=[self._describe(group_id) for group_id in request.groups])
 
     async def on_list_groups(self, context: RequestContext, request: Any) -> Any:
+        states, types = getattr(request, "states_filter", ()), getattr(request, "types_filter", ())
         groups = [
-            {
-                "group_id": group.id,
-                "protocol_type": group.protocol_type or "",
-                "group_state": str(group.state),
-                "group_type": "classic",
-            }
+            group
             for shard in self._log.shards()
-            for group in shard.state.groups.values()
-            if not getattr(request, "states_filter", ()) or str(group.state) in request.states_filter
-            if not getattr(request, "types_filter", ()) or "classic" in request.types_filter
+            for group in listed(shard.state)
+            if not states or group["group_state"] in states
+            if not types or group["group_type"] in types
         ]
         code = ErrorCode.none if self._broker.leased else ErrorCode.coordinator_not_available
         return messages.response(context, error_code=code, groups=groups)
@@ -210,6 +211,8 @@ class GroupCoordinator:
             raise KafkaError(ErrorCode.invalid_session_timeout)
         rebalance = getattr(request, "rebalance_timeout", None)
         shard = self._log.shard_of(request.group_id)
+        if self._consumer_protocol.has(shard, request.group_id):
+            raise KafkaError(ErrorCode.inconsistent_group_protocol)
         join = Join(
             member_id=request.member_id,
             client_id=context.client_id or "",
@@ -285,6 +288,16 @@ class GroupCoordinator:
                 for m in members
             ],
         }
+
+
+def listed(state: Groups) -> list[dict[str, str]]:
+    """Every group of a shard, as ListGroups tells it."""
+    classic = [
+        (group.id, group.protocol_type or "", str(group.state), "classic") for group in state.groups.values()
+    ]
+    consumer = [(group.id, "consumer", group.state, "consumer") for group in state.consumer_groups.values()]
+    fields = ("group_id", "protocol_type", "group_state", "group_type")
+    return [dict(zip(fields, group, strict=True)) for group in (*classic, *consumer)]
 
 
 def _check_protocol(group: Group, request: Any) -> None:

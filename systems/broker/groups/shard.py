@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from systems.broker.coordinator_log import Entry, Marker, Shard
 from systems.broker.groups import codec
+from systems.broker.groups.consumer_protocol.state import ConsumerGroup
 from systems.broker.groups.offsets import Committed, Offsets
 from systems.broker.groups.state import Group
 
@@ -11,11 +12,22 @@ from systems.broker.groups.state import Group
 class Groups:
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
+        self.consumer_groups: dict[str, ConsumerGroup] = {}
         self.offsets = Offsets()
 
     def group(self, group_id: str) -> Group:
-        """Made at first sight."""
+        """The classic one of that name, made at first sight."""
+        self.consumer_groups.pop(group_id, None)
         return self.groups.setdefault(group_id, Group(group_id))
+
+    def keep(self, group: ConsumerGroup) -> None:
+        """A group is of one protocol at a time."""
+        self.groups.pop(group.id, None)
+        self.consumer_groups[group.id] = group
+
+    def forget(self, group_id: str) -> None:
+        self.groups.pop(group_id, None)
+        self.consumer_groups.pop(group_id, None)
 
 
 GroupShard = Shard[Groups]
@@ -27,10 +39,13 @@ def replay(state: Groups, entry: Entry | Marker) -> None:
         return
     key = codec.decode_key(entry.key)
     if isinstance(key, codec.GroupKey):
-        if entry.value is not None:
-            state.groups[key.group] = codec.decode_group(key.group, entry.value)
+        if entry.value is None:
+            state.forget(key.group)
+        elif codec.is_consumer_group(entry.value):
+            state.keep(codec.decode_consumer_group(entry.value))
         else:
-            state.groups.pop(key.group, None)
+            state.forget(key.group)
+            state.groups[key.group] = codec.decode_group(key.group, entry.value)
         return
     partition = (key.topic, key.partition)
     if entry.value is None:
