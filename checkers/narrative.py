@@ -283,7 +283,8 @@ VOCABULARY: Mapping[str, _Words] = {
     ),
     "group-member-reconciled": lambda n, f: (
         f"{n} (coordinator) lets {f['member']} of group {f['group']} have {_plain(f['assigned']) or 'nothing'} in epoch "
-        f"{f['epoch']}" + (f", and waits until it has given up {_plain(f['revoking'])}" if f["revoking"] else "")
+        f"{f['epoch']}"
+        + (f", and waits until it has given up {_plain(f['revoking'])}" if f["revoking"] else "")
     ),
     "group-member-expired": lambda n, f: (
         f"{n} (coordinator) gives a member of group {f['group']} up: no heartbeat"
