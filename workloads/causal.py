@@ -7,37 +7,16 @@ see all before it.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from typing import Any
 
 from harness.settings import Setting
-from workloads.transacting import LiveKeys, Program, TransactionWorkload, Values, read
+from workloads.transacting import Program, RotatingKeys, read, rotating_keys
 
 
-class Causal(TransactionWorkload):
+class Causal(RotatingKeys):
     description = "reads and writes of registers: does everybody see causes before their effects?"
     checkers = ("causal", "availability")
-    settings: tuple[Setting, ...] = (
-        Setting(name="causal.keys", default=4, minimum=1, scope="workload", doc="Registers in use at a time"),
-        Setting(
-            name="causal.uses",
-            default=200,
-            minimum=1,
-            scope="workload",
-            doc="Micro-operations of committed transactions before a register makes room for a new one",
-        ),
-    )
-
-    def restart(self, config: Mapping[str, Any]) -> None:
-        self._keys = LiveKeys("c", int(config["causal.keys"]), int(config["causal.uses"]))
-        self._values = Values()
-
-    def committed(self, program: Program) -> None:
-        for _, key, _ in program:
-            self._keys.used(key)
-
-    def last_looked_at(self) -> tuple[str, ...]:
-        return self._keys.live
+    settings: tuple[Setting, ...] = rotating_keys("causal", "register", live=4, uses=200)
+    name, prefix = "causal", "c"
 
     def program(self, rng: random.Random) -> Program:
         seen, written = self._keys.draw(rng), self._keys.draw(rng)

@@ -124,6 +124,72 @@ class TransactionWorkload:
         return _LastLook(self.last_looked_at())
 
 
+def rotating_keys(name: str, thing: str, *, live: int = 6, uses: int = 60) -> tuple[Setting, ...]:
+    """The settings of a `RotatingKeys` of that name, with their defaults."""
+    return (
+        Setting(
+            name=f"{name}.keys",
+            default=live,
+            minimum=1,
+            scope="workload",
+            doc=f"{thing.capitalize()}s in use at a time",
+        ),
+        Setting(
+            name=f"{name}.uses",
+            default=uses,
+            minimum=1,
+            scope="workload",
+            doc=f"Micro-operations of committed transactions before a {thing} makes room for a new one",
+        ),
+    )
+
+
+class RotatingKeys(TransactionWorkload):
+    """Of live keys (`rotating_keys`), whose names begin with `prefix`."""
+
+    name: str
+    prefix: str
+
+    def restart(self, config: Mapping[str, Any]) -> None:
+        self._keys = LiveKeys(self.prefix, int(config[f"{self.name}.keys"]), int(config[f"{self.name}.uses"]))
+        self._values = Values()
+
+    def committed(self, program: Program) -> None:
+        for _, key, _ in program:
+            self._keys.used(key)
+
+    def last_looked_at(self) -> tuple[str, ...]:
+        return self._keys.live
+
+
+def length(name: str) -> Setting:
+    """Of the transactions of a `ReadsAndWrites` of that name."""
+    return Setting(
+        name=f"{name}.length",
+        default=4,
+        minimum=1,
+        scope="workload",
+        doc="Most micro-operations of a transaction",
+    )
+
+
+class ReadsAndWrites(RotatingKeys):
+    """In transactions of any length up to `NAME.length`; `write` is the micro-operation that writes."""
+
+    write: str
+
+    def restart(self, config: Mapping[str, Any]) -> None:
+        super().restart(config)
+        self._length = int(config[f"{self.name}.length"])
+
+    def program(self, rng: random.Random) -> Program:
+        drawn: Program = []
+        for _ in range(rng.randint(1, self._length)):
+            key = self._keys.draw(rng)
+            drawn.append(read(key) if rng.random() < 0.5 else (self.write, key, self._values.next(key)))
+        return drawn
+
+
 class _Programs:
     """`harness.generators.Generator`."""
 

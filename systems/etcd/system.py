@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from harness.capabilities import DefiniteFailure
-from harness.catalogue import Entry
 from harness.cluster import Cluster
 from harness.errors import UserError
 from harness.faketime import SETTING as FAKETIME
 from harness.foreign import STATE
-from harness.node import NodeEvent, NodeProgram
-from harness.settings import Setting, Value
+from harness.foreign_system import ForeignSystem
+from harness.node import NodeEvent
+from harness.settings import Setting
 from harness.system import ClusterView
 from harness.topology import NodeInfo, Topology
 from systems.etcd import GROUP, PEER, ROLE
 from systems.etcd.view import EtcdView
 
 PORT, PEER_PORT = 2379, 2380
-POLL_S = 0.2
 ANSWER_S = 1.0
 MOST_LAG = 10
 """Log entries that a member may be behind and still count as whole."""
@@ -67,26 +64,22 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
-class EtcdSystem:
+class EtcdSystem(ForeignSystem):
     """Registered as `etcd` under `chaos.systems`."""
 
+    name, client_module, module = "etcd", "httpx", "systems.etcd"
     description = "etcd: one Raft group of members, linearizable unless asked for less (not on sim)"
     capabilities = frozenset({"key-value", "compare-and-set", "counters", "sets"})
     programs: Mapping[str, str] = {"etcd": "etcd-server"}
     debian_packages: tuple[str, ...] = tuple(programs.values())
     settings = (*SETTINGS, FAKETIME)
-    profiles: Mapping[str, Mapping[str, Value]] = {}
-    playground: Mapping[str, Value] = {}
-    bugs: Mapping[str, str] = {}
-    catalogue: Sequence[Entry] = ()
     situations: Mapping[str, str] = {"leader-changed": "another member was elected"}
 
     def nodes(self, count: int, config: Mapping[str, Any]) -> tuple[NodeInfo, ...]:
         return tuple(NodeInfo(f"e{i + 1}", ROLE, i + 1, PORT, ports={PEER: PEER_PORT}) for i in range(count))
 
     def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
-        if find_spec("httpx") is None:
-            raise UserError("system 'etcd' needs its client: pip install 'chaos-harness[etcd]'")
+        self.needs_client()
         if config["election-timeout"] < 5 * config["heartbeat-interval"]:
             raise UserError(
                 f"election-timeout={config['election-timeout']}: etcd asks for at least five heartbeat intervals "
@@ -96,24 +89,27 @@ class EtcdSystem:
     def subjects(self, config: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
         return {"leader": (GROUP,)}
 
-    def program(self) -> NodeProgram:
-        raise UserError("system 'etcd' is a program of its own and cannot be simulated: give --on local")
-
-    def command(self) -> Sequence[str]:
-        return ("-m", "systems.etcd")
-
     def view(self, topology: Topology) -> ClusterView:
         return EtcdView(topology)
 
-    async def ready(self, cluster: Cluster) -> None:
-        await self.recovered(cluster)
-
-    async def recovered(self, cluster: Cluster) -> None:
+    async def whole(self, cluster: Cluster) -> bool:
         """All members know one leader, and have applied what it has."""
-        while True:
-            if await _whole(cluster):
-                return
-            await asyncio.sleep(POLL_S)
+        from systems.etcd.gateway import Gateway
+
+        said: list[Any] = []
+        for node in cluster.topology.nodes:
+            gateway = Gateway(cluster.address(node.name, client=HOST), ANSWER_S)
+            try:
+                said.append(await gateway.call("maintenance/status"))
+            except (DefiniteFailure, OSError):
+                return False
+            finally:
+                await gateway.close()
+        leaders = dict.fromkeys(each.get("leader", "0") for each in said)
+        if len(leaders) != 1 or "0" in leaders:
+            return False
+        applied = [int(each.get("raftAppliedIndex", 0)) for each in said]
+        return max(applied) - min(applied) <= MOST_LAG
 
     async def wall_clock(self, cluster: Cluster, node: str) -> float:
         """To the second."""
@@ -138,22 +134,3 @@ class EtcdSystem:
         if config["etcd.reads"] == "serializable":
             return "linearizable writes; serializable reads may be stale"
         return "linearizable: every read sees the last acknowledged write"
-
-
-async def _whole(cluster: Cluster) -> bool:
-    from systems.etcd.gateway import Gateway
-
-    said: list[Any] = []
-    for node in cluster.topology.nodes:
-        gateway = Gateway(cluster.address(node.name, client=HOST), ANSWER_S)
-        try:
-            said.append(await gateway.call("maintenance/status"))
-        except (DefiniteFailure, OSError):
-            return False
-        finally:
-            await gateway.close()
-    leaders = dict.fromkeys(each.get("leader", "0") for each in said)
-    if len(leaders) != 1 or "0" in leaders:
-        return False
-    applied = [int(each.get("raftAppliedIndex", 0)) for each in said]
-    return max(applied) - min(applied) <= MOST_LAG

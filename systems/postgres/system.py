@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
-from harness.catalogue import Entry
 from harness.cluster import Cluster, Evidence
 from harness.errors import UserError
 from harness.faketime import SETTING as FAKETIME
 from harness.foreign import STATE
-from harness.node import NodeEvent, NodeProgram
-from harness.settings import Value
+from harness.foreign_system import ForeignSystem
+from harness.node import NodeEvent
 from harness.system import Change, ClusterView
 from harness.topology import NodeInfo, Topology
 from systems.postgres import GROUP, ROLE, STREAMING
@@ -21,12 +18,12 @@ from systems.postgres.settings import SETTINGS, promise
 from systems.postgres.view import PostgresView
 
 PORT = 5432
-POLL_S = 0.1
 
 
-class PostgresSystem:
+class PostgresSystem(ForeignSystem):
     """Registered as `postgres` under `chaos.systems`."""
 
+    name, client_module, module = "postgres", "asyncpg", "systems.postgres"
     description = (
         "PostgreSQL: a primary of its own, by choice with a streaming standby (backends local and docker)"
     )
@@ -34,10 +31,6 @@ class PostgresSystem:
     programs: Mapping[str, str] = {"psql": "postgresql"}
     unprivileged = True
     settings = (*SETTINGS, FAKETIME)
-    profiles: Mapping[str, Mapping[str, Value]] = {}
-    playground: Mapping[str, Value] = {}
-    bugs: Mapping[str, str] = {}
-    catalogue: Sequence[Entry] = ()
     situations: Mapping[str, str] = {"failed-over": "a standby became the primary"}
     message_kinds: frozenset[str] = frozenset()
 
@@ -48,8 +41,7 @@ class PostgresSystem:
 
     def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
         """Also what must be installed, so that its lack is told before anything starts."""
-        if find_spec("asyncpg") is None:
-            raise UserError("system 'postgres' needs its client: pip install 'chaos-harness[postgres]'")
+        self.needs_client()
         for key, value in (("reads", "standby"), ("synchronous_standby_names", "any")):
             if config[key] == value and config["standby"] != STREAMING:
                 raise UserError(f"{key}={value}: there is no standby; give --set standby={STREAMING}")
@@ -65,17 +57,8 @@ class PostgresSystem:
     def subjects(self, config: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
         return {"leader": (GROUP,)}
 
-    def program(self) -> NodeProgram:
-        raise UserError("system 'postgres' is a program of its own and cannot be simulated: give --on local")
-
-    def command(self) -> Sequence[str]:
-        return ("-m", "systems.postgres")
-
     def view(self, topology: Topology) -> ClusterView:
         return PostgresView(topology)
-
-    async def ready(self, cluster: Cluster) -> None:
-        await self.recovered(cluster)
 
     async def wall_clock(self, cluster: Cluster, node: str) -> float:
         import asyncpg
@@ -93,15 +76,12 @@ class PostgresSystem:
             raise ConnectionError(str(error)) from None
         return float(said)
 
-    async def recovered(self, cluster: Cluster) -> None:
+    async def whole(self, cluster: Cluster) -> bool:
         """Every server takes connections, one of them is the primary, and the other has applied what the primary had
         when it was asked."""
         from systems.postgres.administration import whole
 
-        while True:
-            if await whole(cluster):
-                return
-            await asyncio.sleep(POLL_S)
+        return await whole(cluster)
 
     async def administer(
         self, cluster: Cluster, change: Change, node: str, *, replaced: str | None = None

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from harness.capabilities import DefiniteFailure
-from harness.catalogue import Entry
 from harness.cluster import Cluster
 from harness.errors import UserError
 from harness.faketime import SETTING as FAKETIME
 from harness.foreign import STATE
-from harness.node import NodeEvent, NodeProgram
-from harness.settings import Setting, Value
+from harness.foreign_system import ForeignSystem
+from harness.node import NodeEvent
+from harness.settings import Setting
 from harness.system import ClusterView
 from harness.topology import NodeInfo, Topology
 from systems.redis import SENTINEL, SERVER, SERVICE
 from systems.redis.view import RedisView
 
 PORT, SENTINEL_PORT = 6379, 26379
-POLL_S = 0.2
 ANSWER_S = 1.0
 MOST_SENTINELS = 5
 HOST = "harness"
@@ -101,9 +98,10 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
-class RedisSystem:
+class RedisSystem(ForeignSystem):
     """Registered as `redis` under `chaos.systems`."""
 
+    name, client_module, module = "redis", "redis", "systems.redis"
     description = (
         "Redis with replicas and Sentinel: asynchronous replication, automatic failover (not on sim)"
     )
@@ -111,10 +109,6 @@ class RedisSystem:
     programs: Mapping[str, str] = {"redis-server": "redis-server", "redis-sentinel": "redis-sentinel"}
     debian_packages: tuple[str, ...] = tuple(programs.values())
     settings = (*SETTINGS, FAKETIME)
-    profiles: Mapping[str, Mapping[str, Value]] = {}
-    playground: Mapping[str, Value] = {}
-    bugs: Mapping[str, str] = {}
-    catalogue: Sequence[Entry] = ()
     situations: Mapping[str, str] = {
         "failed-over": "another server became the primary",
         "two-primaries": "a server was promoted while another one still took itself for the primary",
@@ -129,8 +123,7 @@ class RedisSystem:
         )
 
     def validate(self, topology: Topology, config: Mapping[str, Any]) -> None:
-        if find_spec("redis") is None:
-            raise UserError("system 'redis' needs its client: pip install 'chaos-harness[redis]'")
+        self.needs_client()
         replicas = len(topology.with_role(SERVER)) - 1
         for key in ("redis.wait", "min-replicas-to-write"):
             if config[key] > replicas:
@@ -141,24 +134,41 @@ class RedisSystem:
     def subjects(self, config: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
         return {"leader": (SERVICE,)}
 
-    def program(self) -> NodeProgram:
-        raise UserError("system 'redis' is a program of its own and cannot be simulated: give --on local")
-
-    def command(self) -> Sequence[str]:
-        return ("-m", "systems.redis")
-
     def view(self, topology: Topology) -> ClusterView:
         return RedisView(topology)
 
-    async def ready(self, cluster: Cluster) -> None:
-        await self.recovered(cluster)
-
-    async def recovered(self, cluster: Cluster) -> None:
+    async def whole(self, cluster: Cluster) -> bool:
         """All Sentinels name the same primary, all other servers replicate it, and all Sentinels know of that."""
-        while True:
-            if await _whole(cluster):
-                return
-            await asyncio.sleep(POLL_S)
+        from systems.redis.client import node_at
+        from systems.redis.connection import ask
+
+        async def say(node: str, *words: str) -> Any:
+            return await ask(cluster.address(node, client=HOST), ANSWER_S, *words)
+
+        servers = [node.name for node in cluster.topology.with_role(SERVER)]
+        sentinels = [node.name for node in cluster.topology.with_role(SENTINEL)]
+        try:
+            named = []
+            for sentinel in sentinels:
+                host, port = await say(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+                named.append(node_at(cluster, host, int(port)))
+                others = await say(sentinel, "SENTINEL", "SENTINELS", SERVICE)
+                replicas = await say(sentinel, "SENTINEL", "REPLICAS", SERVICE)
+                if len(others) < len(sentinels) - 1 or len(replicas) < len(servers) - 1:
+                    return False
+            if len(dict.fromkeys(named)) != 1 or named[0] is None:
+                return False
+            for server in servers:
+                role, *more = await say(server, "ROLE")
+                if (server == named[0]) != (role == "master"):
+                    return False
+                if role != "master" and (
+                    more[2] != "connected" or node_at(cluster, more[0], int(more[1])) != named[0]
+                ):
+                    return False
+        except (DefiniteFailure, OSError):
+            return False
+        return True
 
     async def wall_clock(self, cluster: Cluster, node: str) -> float:
         from systems.redis.connection import ask
@@ -190,36 +200,3 @@ class RedisSystem:
     def promise(self, config: Mapping[str, Any]) -> str:
         wait = f", after {config['redis.wait']} replicas have it in memory" if config["redis.wait"] else ""
         return f"acknowledged by the primary{wait}; replication is asynchronous: a failover may lose acknowledged writes"
-
-
-async def _whole(cluster: Cluster) -> bool:
-    from systems.redis.client import node_at
-    from systems.redis.connection import ask
-
-    async def say(node: str, *words: str) -> Any:
-        return await ask(cluster.address(node, client=HOST), ANSWER_S, *words)
-
-    servers = [node.name for node in cluster.topology.with_role(SERVER)]
-    sentinels = [node.name for node in cluster.topology.with_role(SENTINEL)]
-    try:
-        named = []
-        for sentinel in sentinels:
-            host, port = await say(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-            named.append(node_at(cluster, host, int(port)))
-            others = await say(sentinel, "SENTINEL", "SENTINELS", SERVICE)
-            replicas = await say(sentinel, "SENTINEL", "REPLICAS", SERVICE)
-            if len(others) < len(sentinels) - 1 or len(replicas) < len(servers) - 1:
-                return False
-        if len(dict.fromkeys(named)) != 1 or named[0] is None:
-            return False
-        for server in servers:
-            role, *more = await say(server, "ROLE")
-            if (server == named[0]) != (role == "master"):
-                return False
-            if role != "master" and (
-                more[2] != "connected" or node_at(cluster, more[0], int(more[1])) != named[0]
-            ):
-                return False
-    except (DefiniteFailure, OSError):
-        return False
-    return True
