@@ -29,15 +29,16 @@ RULE = re.compile(r"chaos:([0-9a-z]+\.\d+\.\d+\.[0-9a-f]+)")
 
 class Leftover(msgspec.Struct, frozen=True):
     """One thing of a run. `remove` raises nothing where it is gone already, and `OSError` or `UserError` where it
-    cannot be removed."""
+    cannot be removed. `shared`: made for many runs, none of which needs it now."""
 
     what: str
     run: str
     remove: Callable[[], None]
+    shared: bool = False
 
     @property
     def in_use(self) -> bool:
-        return in_use(self.run)
+        return not self.shared and in_use(self.run)
 
 
 @runtime_checkable

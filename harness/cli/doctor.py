@@ -16,7 +16,7 @@ from harness.leftovers import LeavesBehind, Leftover, on_this_machine
 
 @click.command("doctor")
 @click.option("--on", "backend", metavar="BACKEND", help="Only this backend.")
-@click.option("--clean", is_flag=True, help="Remove what runs left behind whose harness died; nothing else.")
+@click.option("--clean", is_flag=True, help="Remove what runs left behind whose harness died, and old images.")
 @click.option("--build-base", is_flag=True, help="Make the base image of backend docker, without a registry.")
 @options.as_json
 @options.debug
@@ -24,7 +24,8 @@ def command(backend: str | None, clean: bool, build_base: bool, as_json: bool) -
     """Check what each backend needs. Exit code 2 when none, or the one asked for, can run.
 
     A run whose harness was killed may leave containers, networks, volumes, processes, firewall rules and network
-    namespaces. All of them carry the run's name; --clean removes those of runs that are over.
+    namespaces. All of them carry the run's name; --clean removes those of runs that are over, and images of nodes that
+    no container uses, but the newest.
     """
     if clean:
         return _clean(as_json)

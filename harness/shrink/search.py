@@ -1,7 +1,7 @@
 """The search for the smallest case: rounds of passes until nothing gets smaller, or the budget is spent.
 
 Each candidate is a run in simulation. What a fault meets depends on the seed, so a candidate that no longer fails
-under its seed is tried under a few more before it is given up.
+under its seed is tried under a few more before it is given up: but only once no candidate fails under its own.
 """
 
 from __future__ import annotations
@@ -64,31 +64,28 @@ class Search:
         self._clock = clock
         self._tried: set[bytes] = set()
         self._runs = 0
+        self._case: Case
 
     def run(self, case: Case) -> Shrunk:
         """Raises `UserError` where the case does not show its anomaly in the first place."""
         started = self._clock()
         before = case.size
-        again = self._first_failing(case, iter([case.spec]), started, bound=None)
+        itself = _under_seeds(iter([case.spec]), case.spec.seed, SEEDS)
+        again = self._first_failing(itself, started, bound=None)
         if again is None and not self._spent(started):
             raise UserError(
                 f"the run does not show '{self._anomaly}' again: it was recorded by another version of chaos, or "
                 "on a backend that is not the simulator; take its schedule.json and try `chaos test --schedule` "
                 "with --runs"
             )
-        case = again or case
-        progress, interrupted = True, False
+        self._case, interrupted = again or case, False
         try:
-            while progress and not self._spent(started):
-                progress = False
-                for name, shorten in PASSES.items():
-                    while (smaller := self._once(shorten, case, started)) is not None:
-                        case, progress = smaller, True
-                        self._tell(name, case, self._runs)
+            while self._round(1, started) or self._round(SEEDS, started):
+                pass
         except KeyboardInterrupt:
             interrupted = True
         return Shrunk(
-            case=case,
+            case=self._case,
             before=before,
             anomaly=self._anomaly,
             runs=self._runs,
@@ -97,9 +94,18 @@ class Search:
             interrupted=interrupted,
         )
 
-    def _once(self, shorten: Pass, case: Case, started: float) -> Case | None:
-        fresh = (spec for spec in shorten(case) if self._new(spec))
-        return self._first_failing(case, fresh, started, bound=case.size)
+    def _round(self, seeds: int, started: float) -> bool:
+        """Every pass as long as it makes the case smaller; whether any did."""
+        before = self._case
+        for name, shorten in PASSES.items():
+            while (smaller := self._once(shorten, self._case, seeds, started)) is not None:
+                self._case = smaller
+                self._tell(name, smaller, self._runs)
+        return self._case is not before
+
+    def _once(self, shorten: Pass, case: Case, seeds: int, started: float) -> Case | None:
+        asked = _under_seeds(shorten(case), case.spec.seed, seeds)
+        return self._first_failing(filter(self._new, asked), started, bound=case.size)
 
     def _new(self, spec: Spec) -> bool:
         """Not tried before, and something that can run at all."""
@@ -113,11 +119,8 @@ class Search:
             return False
         return True
 
-    def _first_failing(
-        self, case: Case, specs: Iterator[Spec], started: float, bound: Size | None
-    ) -> Case | None:
+    def _first_failing(self, asked: Iterator[Spec], started: float, bound: Size | None) -> Case | None:
         """The first in order, whichever run ends first: the answer does not depend on the machine."""
-        asked = _under_seeds(specs, case.spec.seed)
         waiting: deque[tuple[Spec, Future[bytes | None]]] = deque()
         try:
             while True:
@@ -152,7 +155,7 @@ class Search:
         return self._runs >= self._budget.runs or self._clock() - started >= self._budget.seconds
 
 
-def _under_seeds(specs: Iterator[Spec], first: int) -> Iterator[Spec]:
+def _under_seeds(specs: Iterator[Spec], first: int, seeds: int) -> Iterator[Spec]:
     for spec in specs:
-        for seed in dict.fromkeys((first, *range(SEEDS - 1))):
+        for seed in dict.fromkeys((first, *range(seeds - 1))):
             yield msgspec.structs.replace(spec, seed=seed)

@@ -14,7 +14,7 @@ from harness.clusters.client_tasks import ClientLoop
 from harness.clusters.docker.cluster import CAPABILITIES, DockerCluster
 from harness.clusters.docker.engine import connect
 from harness.clusters.docker.image import base_at_hand, node_image, poor_links
-from harness.clusters.docker.leftovers import found
+from harness.clusters.docker.leftovers import found, old_images
 from harness.errors import UserError
 from harness.leftovers import Leftover
 from harness.schedule import THROUGH_ENVIRONMENT
@@ -46,7 +46,7 @@ class DockerBackend:
             client = connect()
         except UserError:
             return []
-        return found(client)
+        return [*found(client), *old_images(client)]
 
     def run(
         self,

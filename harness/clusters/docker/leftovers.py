@@ -12,6 +12,8 @@ from harness.leftovers import Leftover
 from harness.run_id import LABEL
 
 AT_ONCE = 8
+NODE_IMAGE = "chaos.image=node"
+"""Label of the images that `harness.clusters.docker.image` builds."""
 
 
 def remove_run(client: Any, run: str) -> None:
@@ -34,6 +36,26 @@ def remove_run(client: Any, run: str) -> None:
 def found(client: Any, label: str = LABEL) -> list[Leftover]:
     """Everything with the label, in an order in which it can be removed. Raises `UserError`."""
     return [leftover for step in _steps(client, label) for leftover in step]
+
+
+def old_images(client: Any) -> list[Leftover]:
+    """Images of nodes that no container uses, but the newest: every change of the source makes another."""
+    with explained("list the images of nodes"):
+        images = client.images.list(filters={"label": NODE_IMAGE})
+        used = {
+            container.attrs["Image"] for container in client.containers.list(all=True, ignore_removed=True)
+        }
+    newest_first = sorted(images, key=lambda image: str(image.attrs["Created"]), reverse=True)
+    return [
+        Leftover(
+            f"image {', '.join(image.tags) or image.id}",
+            "",
+            _removing(client.images.remove, image=image.id, force=True),
+            shared=True,
+        )
+        for image in newest_first[1:]
+        if image.id not in used
+    ]
 
 
 def _steps(client: Any, label: str) -> list[list[Leftover]]:
