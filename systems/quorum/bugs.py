@@ -35,4 +35,5 @@ BUGS: dict[str, str] = {
     "amnesiac-replica-answers": "a node with an empty disk votes at once under its old name",
     "vnodes-collocated": "the copies of a key may be on virtual nodes of one machine",
     "reap-with-primary-down": "a tombstone is forgotten though one replica cannot be asked (Riak KV #1869)",
+    "counter-delta-log-replay": "what was added to a counter is logged, and replayed over a snapshot that has it already (Apache Cassandra before 2.1)",
 }

@@ -65,7 +65,10 @@ class Replica:
         changed = self._changed(request, held)
         if changed is None:
             return Found(error=WRONG_TYPE)
-        await self._keep(request.key, changed)
+        if request.kind == "count":
+            await self._storage.count(request.key, int(request.argument), self._counting, changed)
+        else:
+            await self._keep(request.key, changed)
         return Found(changed)
 
     def _changed(self, request: Update, held: Cell | None) -> Cell | None:

@@ -124,7 +124,12 @@ SCHEDULES: dict[str, Directed] = {
     "context-dropped-on-read-merge": _siblings(Schedule((_late(["store"], "replicas(x0)-n1", 400.0),))),
     "actor-reuse-after-amnesia": _siblings(
         Schedule(tuple(fault for n in range(3) for fault in _amnesia(3_000 + 4_000 * n))),
-        {"commitlog.sync": "periodic", "anti.entropy.interval.ms": 0, "siblings.blind.share": 0.5},
+        {
+            "commitlog.sync": "periodic",
+            "commitlog.sync.period.ms": 3_000,
+            "anti.entropy.interval.ms": 0,
+            "siblings.blind.share": 0.9,
+        },
     ),
     "abd-tag-reuse-after-restart": _register(
         Schedule(tuple(fault for n in range(3) for fault in _tag_of_a_dead_writer(2_000 + 6_000 * n))),
@@ -139,5 +144,26 @@ SCHEDULES: dict[str, Directed] = {
             time_limit_ms=22_000,
         ),
         nodes=3,
+    ),
+    "cart-union-resurrects": Directed(
+        workload="cart", schedule=_QUIET, settings={"cart.merge": "union"}, nodes=NODES, time_limit_ms=10_000
+    ),
+    "counter-delta-log-replay": Directed(
+        workload="counter",
+        schedule=Schedule(
+            (
+                Fault(
+                    at_ms=3_000,
+                    kind="crash-at",
+                    selector="owner(c0)",
+                    duration_ms=3_000,
+                    params={"step": "store.snapshot.renamed"},
+                ),
+            )
+        ),
+        settings={"commitlog.snapshot.bytes": 16_384},
+        rate=200.0,
+        nodes=NODES,
+        time_limit_ms=12_000,
     ),
 }
