@@ -5,25 +5,30 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 Check = Callable[[Any], str | None]
+
+
+class _Array(NamedTuple):
+    name: str
+    nullable: bool
+    of_elements: Check | None
 
 
 def absent_array(schema: Any) -> Check | None:
     """Finds the first array that is null in a payload although its field is not nullable: its name. None where the
     schema has no arrays at all."""
-    fields = [
-        (field.name, absent_array(element) if dataclasses.is_dataclass(element) else None)
-        for field, element in _arrays(schema)
-    ]
-    if not fields:
+    arrays = [array for array in _arrays(schema) if array.of_elements is not None or not array.nullable]
+    if not arrays:
         return None
 
     def check(payload: Any) -> str | None:
-        for name, of_elements in fields:
+        for name, nullable, of_elements in arrays:
             elements = getattr(payload, name)
             if elements is None:
+                if nullable:
+                    continue
                 return name
             if of_elements is not None:
                 for element in elements:
@@ -35,10 +40,15 @@ def absent_array(schema: Any) -> Check | None:
     return check
 
 
-def _arrays(schema: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
+def _arrays(schema: Any) -> list[_Array]:
     hints = typing.get_type_hints(schema)
-    return [
-        (field, typing.get_args(hints[field.name])[0])
-        for field in dataclasses.fields(schema)
-        if typing.get_origin(hints[field.name]) is tuple
-    ]
+    found = []
+    for field in dataclasses.fields(schema):
+        hint = hints[field.name]
+        choices = (hint,) if typing.get_origin(hint) is tuple else typing.get_args(hint)
+        array = next((choice for choice in choices if typing.get_origin(choice) is tuple), None)
+        if array is not None:
+            element = typing.get_args(array)[0]
+            of_elements = absent_array(element) if dataclasses.is_dataclass(element) else None
+            found.append(_Array(field.name, array is not hint, of_elements))
+    return found

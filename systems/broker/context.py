@@ -158,6 +158,11 @@ class RequestContext(NamedTuple):
     size: int = 0
     """Bytes of the request."""
 
+    @property
+    def client_host(self) -> str:
+        """As groups are told of their members' hosts."""
+        return f"/{self.peer.rpartition(':')[0] or self.peer}"
+
 
 Handler = Callable[[RequestContext, Any], Awaitable[Any]]
 """Takes a kio request payload of any supported version and returns the kio response payload of the same

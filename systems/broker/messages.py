@@ -37,7 +37,8 @@ def with_throttle_time(payload: Any, throttle_ms: int) -> Any:
     """The same response, which says so; as it is where its version cannot."""
     if type(payload) is Encoded:
         return payload._replace(body=_INT32.pack(throttle_ms) + payload.body[_INT32.size :])
-    if "throttle_time" not in _shape(type(payload)):
+    schema: Any = type(payload)
+    if "throttle_time" not in _shape(schema):
         return payload
     return dataclasses.replace(payload, throttle_time=milliseconds(throttle_ms))
 

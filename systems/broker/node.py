@@ -21,13 +21,16 @@ from systems.broker.replicas import ReplicaManager
 from systems.broker.requests.admin import Admin
 from systems.broker.requests.api_versions import ApiVersions
 from systems.broker.requests.client_quotas import DescribingQuotas
+from systems.broker.requests.configs import Configs
 from systems.broker.requests.delete_records import DeleteRecords
 from systems.broker.requests.describing import Describing
 from systems.broker.requests.fetch import Fetch
 from systems.broker.requests.forwarding import Forwarding
 from systems.broker.requests.list_offsets import ListOffsets
+from systems.broker.requests.log_dirs import LogDirs
 from systems.broker.requests.metadata import Metadata
 from systems.broker.requests.produce import Produce
+from systems.broker.requests.unconfigured import Unconfigured
 from systems.broker.server import Server, serve
 from systems.log_dir import on_log_dir
 
@@ -75,9 +78,12 @@ class BrokerNode:
             ListOffsets(self, self._replicas),
             DeleteRecords(self, self._replicas),
             Admin(self),
+            Configs(self),
             Forwarding(self),
             Describing(self, self._replicas),
             DescribingQuotas(self),
+            LogDirs(self, self._replicas),
+            Unconfigured(),
             *coordinator_services(self),
         )
         self._handlers: Mapping[int, tuple[range, Handler]] = {

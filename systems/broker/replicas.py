@@ -71,6 +71,15 @@ class ReplicaManager:
             raise KafkaError(ErrorCode.unknown_topic_or_partition, f"{topic}/{index}")
         raise KafkaError(ErrorCode.not_leader_or_follower, f"{topic}/{index} is not led by {self.env.name}")
 
+    def hosted(self, topic: str, index: int) -> Partition:
+        """This broker's replica, whether it leads or follows."""
+        partition = self._partitions.get((topic, index))
+        if partition is not None:
+            return partition
+        if self._broker.image.partition(topic, index) is None:
+            raise KafkaError(ErrorCode.unknown_topic_or_partition, f"{topic}/{index}")
+        raise KafkaError(ErrorCode.not_leader_or_follower, f"{topic}/{index} is not on {self.env.name}")
+
     def topic_name(self, topic_id: bytes) -> str | None:
         return self._topic_names.get(topic_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from systems.broker.log.cleaner import UNLIMITED_LAG_MS, CompactionLimits
 from systems.broker.log.retention import UNLIMITED, RetentionLimits
 from systems.broker.settings import BROKER
 
-_OVERRIDES = {
+BROKER_KEYS = {
     "cleanup.policy": "log.cleanup.policy",
     "delete.retention.ms": "log.cleaner.delete.retention.ms",
     "flush.messages": "log.flush.interval.messages",
@@ -32,7 +33,8 @@ _OVERRIDES = {
     "unclean.recovery.strategy": "unclean.recovery.strategy",
 }
 """Each key of a topic, and the broker's that holds where the topic has none."""
-_SETTINGS = {setting.name: setting for setting in BROKER}
+SETTINGS = {setting.name: setting for setting in BROKER}
+_LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 FLUSH_EVERY_APPEND = 1
 DAY_MS = 24 * 3600 * 1000
@@ -65,15 +67,19 @@ class TopicConfig(msgspec.Struct, frozen=True):
         return self.flush_messages == FLUSH_EVERY_APPEND
 
 
+def is_legal_topic_name(name: str) -> bool:
+    return _LEGAL_NAME.fullmatch(name) is not None and name not in (".", "..")
+
+
 def check_topic_config(topic: Mapping[str, str]) -> None:
     """Raises `INVALID_CONFIG` for a key that nothing here obeys, and for a value that the key cannot have."""
     for key, text in topic.items():
-        if key not in _OVERRIDES:
+        if key not in BROKER_KEYS:
             raise KafkaError(
-                ErrorCode.invalid_config, f"topic key {key}: this broker knows {', '.join(_OVERRIDES)}"
+                ErrorCode.invalid_config, f"topic key {key}: this broker knows {', '.join(BROKER_KEYS)}"
             )
         try:
-            _SETTINGS[_OVERRIDES[key]].parse(text)
+            SETTINGS[BROKER_KEYS[key]].parse(text)
         except UserError as error:
             raise KafkaError(ErrorCode.invalid_config, f"topic key {key}: {error}") from None
 
@@ -83,7 +89,7 @@ def topic_config(topic: Mapping[str, Any], broker: Mapping[str, Any]) -> TopicCo
 
     def value(key: str, default: Any) -> Any:
         given = topic.get(key)
-        return given if given is not None else broker.get(_OVERRIDES[key], default)
+        return given if given is not None else broker.get(BROKER_KEYS[key], default)
 
     policy = str(value("cleanup.policy", "delete"))
     return TopicConfig(

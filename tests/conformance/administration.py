@@ -239,7 +239,7 @@ async def elect_leaders(
 
 
 async def describe_log_dirs(kafka: Session, topics: Mapping[str, Sequence[int]] | None, node: int) -> Any:
-    """How many directories, and of each partition its lag, and whether it has a size."""
+    """How many directories, and of each partition its size and lag."""
     answer = await kafka.ask(
         node,
         DESCRIBE_LOG_DIRS,
@@ -253,7 +253,6 @@ async def describe_log_dirs(kafka: Session, topics: Mapping[str, Sequence[int]] 
         "directories": [
             {
                 "error_code": _code(kafka, directory),
-                "knows its space": directory.total_bytes > 0 and directory.usable_bytes > 0,
                 "partitions": {
                     f"{topic.name}/{partition.partition_index}": {
                         "size": partition.partition_size,
@@ -267,6 +266,11 @@ async def describe_log_dirs(kafka: Session, topics: Mapping[str, Sequence[int]] 
             for directory in answer.results
         ],
     }
+
+
+async def knows_its_space(kafka: Session, node: int) -> bool:
+    answer = await kafka.ask(node, DESCRIBE_LOG_DIRS, 4, topics=[])
+    return all(directory.total_bytes > 0 and directory.usable_bytes > 0 for directory in answer.results)
 
 
 # ── groups ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,14 +14,18 @@ from harness.node import Address
 from .scripts import (
     fencing,
     groups,
+    groups_administered,
     idempotence,
+    looked_at,
     metadata,
     newer_clients_on_version_1,
     producing,
     quotas,
     reading,
     rebalances,
+    refusals,
     removing,
+    topics_changed,
     transactional_offsets,
     transactions,
     transactions_of_older_clients,
@@ -81,7 +85,11 @@ THEMES = (
     Theme(transactional_offsets, transaction_version=1),
     Theme(groups),
     Theme(rebalances),
+    Theme(topics_changed),
+    Theme(groups_administered),
+    Theme(looked_at),
     Theme(quotas),
+    Theme(refusals),
 )
 
 

@@ -181,6 +181,7 @@ async def list_offsets(
         replica_id=-1,
         isolation_level=isolation,
         topics=[{"name": topic, "partitions": [wanted]}],
+        timeout=_ms(5000),
     )
     return _single(kafka, answer, "topics", "partitions")
 

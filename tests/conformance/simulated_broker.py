@@ -21,6 +21,7 @@ START_TIMEOUT_S = 60.0
 LIKE_THE_REAL_ONE: Mapping[str, Value] = {
     # Records made by hand carry a fixed timestamp of long ago; Kafka first looks after 30 seconds.
     "log.retention.check.interval.ms": 300_000,
+    "log.retention.ms": -1,
     "group.initial.rebalance.delay.ms": 0,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500,
 }

@@ -20,7 +20,7 @@ from systems.broker.metadata import (
     TopicConfigChange,
     TopicState,
 )
-from systems.broker.topic_config import check_topic_config
+from systems.broker.topic_config import BROKER_KEYS, check_topic_config
 
 TOPIC: Final = 2
 SET, DELETE, APPEND, SUBTRACT = range(4)
@@ -93,7 +93,9 @@ class TopicChanges:
                 ErrorCode.invalid_request, "the settings of brokers are those of the run: --set KEY=VALUE"
             )
         topic = _find(self._log.pending, resource.resource_name, None)
-        config = changed(topic.config, resource.configs)
+        if len({change.name for change in resource.configs}) < len(resource.configs):
+            raise KafkaError(ErrorCode.invalid_request, "a key twice")
+        config = changed(topic.config, resource.configs, self._log.env.config)
         check_topic_config({key: str(value) for key, value in config.items()})
         if not validate_only:
             await self._log.committed(self._log.append([TopicConfigChange(topic.name, config)]))
@@ -152,11 +154,14 @@ def _find(image: MetadataImage, name: str | None, topic_id: bytes | None) -> Top
     return topic
 
 
-def _whole(_: Mapping[str, Any], configs: Sequence[Any]) -> dict[str, Any]:
-    return {c.name: c.value for c in configs if c.value is not None}
+def _whole(_: Mapping[str, Any], configs: Sequence[Any], __: Mapping[str, Any]) -> dict[str, Any]:
+    for change in configs:
+        if change.value is None:
+            raise KafkaError(ErrorCode.invalid_request, f"{change.name} without a value")
+    return {c.name: c.value for c in configs}
 
 
-def _stepwise(old: Mapping[str, Any], configs: Sequence[Any]) -> dict[str, Any]:
+def _stepwise(old: Mapping[str, Any], configs: Sequence[Any], broker: Mapping[str, Any]) -> dict[str, Any]:
     config = dict(old)
     for change in configs:
         name, operation = change.name, change.config_operation
@@ -164,8 +169,11 @@ def _stepwise(old: Mapping[str, Any], configs: Sequence[Any]) -> dict[str, Any]:
             config[name] = change.value
         elif operation == DELETE:
             config.pop(name, None)
-        elif operation in (APPEND, SUBTRACT) and name in _LISTS:
-            have = [word for word in str(config.get(name, "")).split(",") if word]
+        elif operation in (APPEND, SUBTRACT):
+            if name not in _LISTS:
+                raise KafkaError(ErrorCode.invalid_config, f"{name} is no list")
+            given = config[name] if name in config else broker.get(BROKER_KEYS[name], "")
+            have = [word for word in str(given).split(",") if word]
             named = (change.value or "").split(",")
             have = [word for word in have if word not in named] + (named if operation == APPEND else [])
             config[name] = ",".join(have)

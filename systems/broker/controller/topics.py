@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -21,10 +20,9 @@ from systems.broker.metadata import (
     Topic,
     TopicState,
 )
-from systems.broker.topic_config import check_topic_config
+from systems.broker.topic_config import check_topic_config, is_legal_topic_name
 
 _BY_DEFAULT = -1
-_LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
 class Topics:
@@ -48,7 +46,7 @@ class Topics:
         if wanted.name in image.topics:
             await self._existing_is_committed(wanted.name)
             raise KafkaError(ErrorCode.topic_already_exists, f"topic '{wanted.name}' already exists")
-        if not _LEGAL_NAME.fullmatch(wanted.name) or wanted.name in (".", ".."):
+        if not is_legal_topic_name(wanted.name):
             raise KafkaError(ErrorCode.invalid_topic_exception, f"illegal topic name '{wanted.name}'")
         partitions = self._partitions(image, wanted)
         config = {c.name: c.value for c in wanted.configs if c.value is not None}
@@ -109,6 +107,11 @@ class Topics:
             replicas = [tuple(int(b) for b in a.broker_ids) for a in wanted.assignments]
             if len(replicas) != more:
                 raise KafkaError(ErrorCode.invalid_replica_assignment, f"{more} assignments are needed")
+            factor = len(topic.partitions[0].replicas)
+            if any(len(each) != factor for each in replicas):
+                raise KafkaError(
+                    ErrorCode.invalid_replica_assignment, f"'{wanted.name}' has {factor} replicas"
+                )
         else:
             already = sum(len(t.partitions) for t in image.topics.values())
             replicas = place(_broker_ids(image), more, len(topic.partitions[0].replicas), already)

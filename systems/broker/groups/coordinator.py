@@ -26,6 +26,8 @@ DESCRIBE_GROUPS = 15
 LIST_GROUPS = 16
 
 _MEMBER_ID_REQUIRED_SINCE = 4
+_NOT_FOUND_SINCE = 6
+"""From this version of DescribeGroups on a group that nobody knows is an error (KIP-1043)."""
 _MIN_SESSION_MS = 100
 _MAX_SESSION_MS = 1_800_000
 _NO_GENERATION: dict[str, Any] = {
@@ -52,7 +54,7 @@ class GroupCoordinator:
             HEARTBEAT: (range(0, 5), self.on_heartbeat),
             LEAVE_GROUP: (range(0, 6), self.on_leave_group),
             SYNC_GROUP: (range(0, 6), self.on_sync_group),
-            DESCRIBE_GROUPS: (range(0, 6), self.on_describe_groups),
+            DESCRIBE_GROUPS: (range(0, 7), self.on_describe_groups),
             LIST_GROUPS: (range(0, 6), self.on_list_groups),
             **self._commits.handlers(),
             **self._deletion.handlers(),
@@ -186,15 +188,19 @@ class GroupCoordinator:
         return messages.response(context, error_code=whole, members=members)
 
     async def on_describe_groups(self, context: RequestContext, request: Any) -> Any:
-        return messages.response(context, groups=[self._describe(group_id) for group_id in request.groups])
+        described = [self._describe(context, group_id) for group_id in request.groups]
+        return messages.response(context, groups=described)
 
     async def on_list_groups(self, context: RequestContext, request: Any) -> Any:
-        states, types = getattr(request, "states_filter", ()), getattr(request, "types_filter", ())
+        states, types = (
+            {wanted.lower() for wanted in getattr(request, name, ())}
+            for name in ("states_filter", "types_filter")
+        )
         groups = [
             group
             for shard in self._log.shards()
             for group in listed(shard.state)
-            if not states or group["group_state"] in states
+            if not states or group["group_state"].lower() in states
             if not types or group["group_type"] in types
         ]
         code = ErrorCode.none if self._broker.leased else ErrorCode.coordinator_not_available
@@ -216,7 +222,7 @@ class GroupCoordinator:
         join = Join(
             member_id=request.member_id,
             client_id=context.client_id or "",
-            client_host=context.peer,
+            client_host=context.client_host,
             session_timeout_ms=session_ms,
             rebalance_timeout_ms=session_ms if rebalance is None else messages.in_milliseconds(rebalance),
             protocol_type=request.protocol_type,
@@ -262,18 +268,27 @@ class GroupCoordinator:
             if shard.state.groups.get(group.id) is group:
                 self._log.spawn(shard, self._write(shard, record))
 
-    def _describe(self, group_id: str) -> dict[str, Any]:
+    def _describe(self, context: RequestContext, group_id: str) -> dict[str, Any]:
+        group, code, state = None, ErrorCode.none, str(State.DEAD)
         try:
-            group = self._log.shard_of(group_id).state.groups.get(group_id)
-            code = ErrorCode.none
+            shard = self._log.shard_of(group_id)
+            group = shard.state.groups.get(group_id)
+            if group is not None:
+                state = str(group.state)
+            elif _has_offsets_only(shard.state, group_id):
+                state = str(State.EMPTY)
+            elif context.version >= _NOT_FOUND_SINCE:
+                code = ErrorCode.group_id_not_found
         except KafkaError as error:
-            group, code = None, error.code
+            code, state = error.code, ""
         members = list(group.members.values()) if group else []
-        protocol = (group.protocol if group else None) or ""
+        # Which protocol and with what its members joined is settled once they have been assigned something.
+        settled = group is not None and group.state is State.STABLE
+        protocol = (group.protocol if group is not None and settled else None) or ""
         return {
             "error_code": code,
             "group_id": group_id,
-            "group_state": str(group.state if group else State.DEAD),
+            "group_state": state,
             "protocol_type": (group.protocol_type if group else None) or "",
             "protocol_data": protocol,
             "members": [
@@ -282,8 +297,8 @@ class GroupCoordinator:
                     "group_instance_id": m.instance,
                     "client_id": m.client_id,
                     "client_host": m.client_host,
-                    "member_metadata": m.metadata(protocol),
-                    "member_assignment": m.assignment,
+                    "member_metadata": m.metadata(protocol) if settled else b"",
+                    "member_assignment": m.assignment if settled else b"",
                 }
                 for m in members
             ],
@@ -296,8 +311,13 @@ def listed(state: Groups) -> list[dict[str, str]]:
         (group.id, group.protocol_type or "", str(group.state), "classic") for group in state.groups.values()
     ]
     consumer = [(group.id, "consumer", group.state, "consumer") for group in state.consumer_groups.values()]
+    offsets = [
+        (name, "", str(State.EMPTY), "classic")
+        for name in sorted(state.offsets.committed)
+        if _has_offsets_only(state, name)
+    ]
     fields = ("group_id", "protocol_type", "group_state", "group_type")
-    return [dict(zip(fields, group, strict=True)) for group in (*classic, *consumer)]
+    return [dict(zip(fields, group, strict=True)) for group in (*classic, *consumer, *offsets)]
 
 
 def _check_protocol(group: Group, request: Any) -> None:
@@ -306,3 +326,9 @@ def _check_protocol(group: Group, request: Any) -> None:
     for given, actual in zip(said, (group.protocol_type, group.protocol), strict=True):
         if given is not None and actual is not None and given != actual:
             raise KafkaError(ErrorCode.inconsistent_group_protocol)
+
+
+def _has_offsets_only(state: Groups, group_id: str) -> bool:
+    """Somebody commits under that name without ever being a member."""
+    members = group_id in state.groups or group_id in state.consumer_groups
+    return not members and state.offsets.knows(group_id)

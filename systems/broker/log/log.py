@@ -91,6 +91,11 @@ class Log:
         self.end_offset = header.last_offset + 1
         self._follow(header, batch)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all segments."""
+        return sum(segment.size for segment in self._segments)
+
     def read(self, start_offset: int, end_offset: int, max_bytes: int) -> Slice:
         """Whole batches from the one that holds `start_offset` on, below `end_offset`, of one segment; the
         first even if it is larger than `max_bytes`. Empty at the end."""

@@ -1,4 +1,4 @@
-"""CreateTopics (forwarded to the controller) and DescribeConfigs."""
+"""CreateTopics, forwarded to the controller."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ from systems.broker import messages
 from systems.broker.context import Broker, Handler, RequestContext
 
 CREATE_TOPICS = 19
-DESCRIBE_CONFIGS = 32
 FORWARDED_VERSION = 7
-TOPIC = 2
-BROKER = 4
 _TIMEOUT_MS = 3000
-_DEFAULT_CONFIG = 5
-_TOPIC_CONFIG = 1
 
 
 class Admin:
@@ -27,7 +22,6 @@ class Admin:
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
         return {
             CREATE_TOPICS: (range(2, 8), self.on_create_topics),
-            DESCRIBE_CONFIGS: (range(1, 5), self.on_describe_configs),
         }
 
     async def start(self) -> None: ...
@@ -76,44 +70,6 @@ class Admin:
                 for topic in answer.topics
             ],
         )
-
-    async def on_describe_configs(self, context: RequestContext, request: Any) -> Any:
-        return messages.response(
-            context, results=[self._describe(resource) for resource in request.resources]
-        )
-
-    def _describe(self, resource: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = {
-            "error_code": ErrorCode.none,
-            "error_message": None,
-            "resource_type": resource.resource_type,
-            "resource_name": resource.resource_name,
-            "configs": (),
-        }
-        if resource.resource_type == TOPIC:
-            topic = self._broker.image.topics.get(resource.resource_name)
-            if topic is None:
-                return answer | {"error_code": ErrorCode.unknown_topic_or_partition}
-            found, source = dict(topic.config), _TOPIC_CONFIG
-        elif resource.resource_type == BROKER:
-            found, source = dict(self._broker.env.config), _DEFAULT_CONFIG
-        else:
-            return answer | {"error_code": ErrorCode.invalid_request}
-        wanted = resource.configuration_keys
-        answer["configs"] = [
-            {
-                "name": name,
-                "value": str(value).lower() if isinstance(value, bool) else str(value),
-                "read_only": True,
-                "config_source": source,
-                "is_sensitive": False,
-                "synonyms": (),
-                "documentation": None,
-            }
-            for name, value in sorted(found.items())
-            if wanted is None or name in wanted
-        ]
-        return answer
 
 
 async def create_topic(broker: Broker, name: str) -> None:

@@ -12,6 +12,7 @@ from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.producer_state import ProducerEntry
 from systems.broker.replicas import ReplicaManager
 from systems.broker.requests.metadata import CLUSTER_ID
+from systems.broker.topic_config import is_legal_topic_name
 
 DESCRIBE_CLUSTER: Final = 60
 DESCRIBE_PRODUCERS: Final = 61
@@ -67,7 +68,9 @@ class Describing:
 
     def _producers(self, topic: str, index: int) -> dict[str, Any]:
         try:
-            leader = self._replicas.leader_of(topic, index)
+            if not is_legal_topic_name(topic):
+                raise KafkaError(ErrorCode.invalid_topic_exception, f"illegal topic name '{topic}'")
+            partition = self._replicas.hosted(topic, index)
         except KafkaError as error:
             return {
                 "partition_index": index,
@@ -75,7 +78,7 @@ class Describing:
                 "error_message": str(error),
                 "active_producers": (),
             }
-        entries = leader.partition.log.producers.entries()
+        entries = partition.log.producers.entries()
         return {
             "partition_index": index,
             "error_code": ErrorCode.none,

@@ -18,7 +18,13 @@ OFFSET_FOR_LEADER_EPOCH = 23
 LATEST = -1
 EARLIEST = -2
 MAX_TIMESTAMP = -3
-MAX_TIMESTAMP_VERSION = 7
+EARLIEST_LOCAL = -4
+LATEST_TIERED = -5
+EARLIEST_PENDING_UPLOAD = -6
+_SINCE = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
+"""The version from which on a client may ask for it."""
+_NOWHERE = frozenset({LATEST_TIERED, EARLIEST_PENDING_UPLOAD})
+"""Of a tier that this broker does not have (KIP-405)."""
 READ_COMMITTED = 1
 OFFSET_NOT_AVAILABLE_VERSION = 5
 
@@ -30,7 +36,7 @@ class ListOffsets:
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
         return {
-            LIST_OFFSETS: (range(1, 8), self.on_list_offsets),
+            LIST_OFFSETS: (range(1, 12), self.on_list_offsets),
             OFFSET_FOR_LEADER_EPOCH: (range(2, 5), self.on_offset_for_leader_epoch),
         }
 
@@ -61,7 +67,9 @@ class ListOffsets:
             leader = self._replicas.leader_of(topic, part.partition_index)
             leader.check_epoch(getattr(part, "current_leader_epoch", -1))
             timestamp = -1
-            if part.timestamp == EARLIEST:
+            if part.timestamp < LATEST and context.version < _SINCE.get(part.timestamp, 0):
+                raise KafkaError(ErrorCode.unsupported_version, f"timestamp {part.timestamp}")
+            if part.timestamp in (EARLIEST, EARLIEST_LOCAL):
                 offset = leader.log_start_offset
             elif part.timestamp == LATEST:
                 offset = (
@@ -69,9 +77,9 @@ class ListOffsets:
                     if replica >= 0
                     else leader.latest_offset(read_committed=read_committed)
                 )
-            elif part.timestamp < MAX_TIMESTAMP or (
-                part.timestamp == MAX_TIMESTAMP and context.version < MAX_TIMESTAMP_VERSION
-            ):
+            elif part.timestamp in _NOWHERE:
+                offset = -1
+            elif part.timestamp < EARLIEST_PENDING_UPLOAD:
                 raise KafkaError(ErrorCode.unsupported_version, f"timestamp {part.timestamp}")
             else:
                 end = leader.latest_offset(read_committed=read_committed)

@@ -37,6 +37,8 @@ class TransactionDescriptions:
         )
 
     def _describe(self, transactional_id: str) -> dict[str, Any]:
+        if not transactional_id:
+            return _described(transactional_id, ErrorCode.invalid_request)
         try:
             txn = self._coordinator.transaction(transactional_id)
         except KafkaError as error:

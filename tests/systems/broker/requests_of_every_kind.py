@@ -18,13 +18,16 @@ from systems.broker.requests import (
     admin,
     api_versions,
     client_quotas,
+    configs,
     delete_records,
     describing,
     fetch,
     forwarding,
     list_offsets,
+    log_dirs,
     metadata,
     produce,
+    unconfigured,
 )
 from systems.broker.wire import encode_request
 from tests.systems.broker.coordination.fake_broker import FakeBroker
@@ -70,9 +73,12 @@ def served() -> Mapping[int, range]:
         list_offsets.ListOffsets(broker, replicas),
         delete_records.DeleteRecords(broker, replicas),
         admin.Admin(broker),
+        configs.Configs(broker),
         forwarding.Forwarding(broker),
         describing.Describing(broker, replicas),
         client_quotas.DescribingQuotas(broker),
+        log_dirs.LogDirs(broker, replicas),
+        unconfigured.Unconfigured(),
         *coordinator_services(broker),
     )
     return {key: versions for service in services for key, (versions, _) in service.handlers().items()}

@@ -59,6 +59,14 @@ def test_an_array_is_not_as_long_as_it_says() -> None:
         decode_request(frame)
 
 
+def test_an_array_inside_one_that_may_be_null_is_not() -> None:
+    """OffsetFetch may leave its topics out, but not the partitions of a topic."""
+    with pytest.raises(WireError, match="without its partition_indexes"):
+        decode_request(
+            struct.pack(">hhih", 9, 5, 1, -1) + b"\0\1g" + struct.pack(">i", 1) + b"\0\1t" + b"\xff" * 4
+        )
+
+
 @pytest.mark.timeout(FUZZ_SECONDS * 2 + 60)
 def test_no_request_takes_more_memory_than_it_has_bytes_for() -> None:
     seed = int.from_bytes(os.urandom(6)) if "CHAOS_FUZZ_SECONDS" in os.environ else 1

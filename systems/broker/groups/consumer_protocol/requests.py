@@ -58,7 +58,7 @@ def beat_of(context: RequestContext, request: Any, random: random.Random) -> Bea
         member_id=member_id,
         epoch=request.member_epoch,
         client_id=context.client_id or "",
-        client_host=context.peer,
+        client_host=context.client_host,
         instance=request.instance_id,
         rack=request.rack_id,
         rebalance_timeout_ms=None if rebalance_ms == -1 else rebalance_ms,
