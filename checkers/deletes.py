@@ -7,6 +7,9 @@
 A delete causes the end of every write that had ended before it began. A `final-read`, after heal and quiesce, must
 not have any of those; while the clients run a read that has one may only be old, unless an earlier read had already
 seen it gone.
+
+A write is gone at the end where nothing followed it or was under way beside it, and no `final-read` has it: what hides
+it is older (a tombstone from a clock that was ahead).
 """
 
 from __future__ import annotations
@@ -27,9 +30,12 @@ FUNCTIONS = ("write", "delete", "add", "remove", "read", "final-read")
 
 
 class DeletesChecker:
-    description = "deleted keys and removed elements do not come back"
+    description = (
+        "deleted keys and removed elements do not come back, and what is written after a delete stays"
+    )
     anomalies: Mapping[str, str] = {
         "resurrected-delete": "a value is visible after a delete of its key that follows its write",
+        "lost-write": "the last write of a key, with nothing beside it, is hidden by something older",
         "resurrected-element": "an element is visible after a removal that follows every add of it",
     }
 
@@ -46,6 +52,9 @@ class DeletesChecker:
                 found += _resurrected(
                     "resurrected-delete", where(key, "key"), value, writes, deletes, reads, having
                 )
+            found += _hidden(
+                where(key, "key"), kinds(operations, "write", "delete"), succeeded(reads, "final-read")
+            )
             removes = _by_value(succeeded(operations, "remove"))
             having = _having(reads, elements=True)
             for element, adds in _by_value(kinds(operations, "add")).items():
@@ -115,6 +124,33 @@ def _resurrected(
             )
         ]
     return []
+
+
+def _hidden(place: str, changes: Sequence[Operation], finals: Sequence[Operation]) -> list[Violation]:
+    """At most one: of the last change of the key, where that was a write that began when all others had ended."""
+    if not changes:
+        return []
+    last = max(changes, key=lambda change: change.invoke.index)
+    later = [read for read in finals if before(last, read)]
+    others = [change for change in changes if change is not last]
+    if last.f != "write" or not later or not all(before(change, last) for change in others):
+        return []
+    if any(freeze(read.value) == freeze(last.invoke.value) for read in later):
+        return []
+    read, earlier = later[-1], max(others, key=lambda change: change.invoke.index, default=None)
+    after = "" if earlier is None else f", though the {earlier.f} before it had ended"
+    return [
+        Violation(
+            name="lost-write",
+            where=place,
+            sentence=(
+                f"{quoted(last.invoke.value)}, written last by process {last.process} with success{after}, is not what "
+                f"process {read.process} read in the end: {quoted(read.value)}"
+            ),
+            operations=(*([] if earlier is None else [earlier]), last, read),
+            value=last.invoke.value,
+        )
+    ]
 
 
 def _first_after(writes: Sequence[Operation], deletes: Sequence[Operation]) -> Operation | None:

@@ -66,6 +66,17 @@ def _crash(step: str, at_ms: int, duration_ms: int) -> Fault:
     return Fault(at_ms=at_ms, kind="crash-at", selector="n4", duration_ms=duration_ms, params={"step": step})
 
 
+_AHEAD = Schedule(
+    (
+        Fault(
+            at_ms=2_000,
+            kind="clock",
+            selector="n1",
+            duration_ms=8_000,
+            params={"mode": "jump", "offset_ms": 10_000},
+        ),
+    )
+)
 _QUIET = Schedule()
 
 
@@ -165,5 +176,13 @@ SCHEDULES: dict[str, Directed] = {
         rate=200.0,
         nodes=NODES,
         time_limit_ms=12_000,
+    ),
+    "future-tombstone": Directed(
+        workload="kv-delete",
+        schedule=_AHEAD,
+        settings={"conflict": "lww"},
+        rate=60.0,
+        nodes=NODES,
+        time_limit_ms=15_000,
     ),
 }
