@@ -102,6 +102,7 @@ def _idempotent(config: Mapping[str, Any]) -> bool:
 def _application_is_unsafe(config: Mapping[str, Any]) -> bool:
     return (
         config.get("eos.offsets", "transaction") != "transaction"
+        or config.get("eos.producer", "transactional") != "transactional"
         or not config.get("eos.rewind", True)
         or config.get("eos.transactional.id", "shared") != "shared"
     )

@@ -108,7 +108,7 @@ class Injector:
     async def _life(self, position: int, fault: Fault) -> None:
         await asyncio.sleep(fault.at_ms / 1000)
         began = self._loop.time()
-        if fault.kind == "partition" and fault.params.get("step"):
+        if fault.kind != "crash-at" and fault.params.get("step"):
             await self._reached(str(fault.params["step"]), fault.duration_ms)
         await asyncio.shield(self._fire(position, fault))
         if fault.duration_ms is None:

@@ -14,7 +14,7 @@ Kinds and their parameters (every kind undoes itself after `duration_ms`; None =
 | `clock`     | nodes                 | `mode`: `jump`, `drift`, `strobe` (to and fro), `scatter` (each target by an offset of its own, up to `offset_ms` either way), `sawtooth` (ahead at `rate`, and a step back every period); `offset_ms`; `rate` (s/s); `period_ms` |
 | `cpu`       | nodes                 | `cores`: all the node gets of its machine's processors |
 | `memory`    | nodes                 | `more_mb`: more than now it cannot get; a node that is killed for it is started again |
-| `slow`      | links of nodes        | `latency_ms`, `jitter_ms`; `kinds`: only messages of these kinds, a list of names; `to`, `direction`, see below |
+| `slow`      | links of nodes        | `latency_ms`, `jitter_ms`; `kinds`: only messages of these kinds, a list of names; `step` as of a `partition`; `to`, `direction`, see below |
 | `flaky`     | links of nodes        | `loss`: probability; `bandwidth_kbps` (0: no limit); `to`, `direction` |
 | `datagrams` | links of nodes        | `loss`, `duplicate`, `reorder`: probabilities, for datagrams only; `to`, `direction` |
 | `join`      | spare nodes           | each is launched and told to join; leaves again after the duration |

@@ -11,6 +11,7 @@ Right and wrong ways to write the application are settings:
 - `eos.assignment` `manual`: each pipeline owns fixed input partitions, as before KIP-447; the transactional
   id alone fences. `subscribe`: the group hands out partitions, and its generation must fence.
 - `eos.offsets` `separate`: offsets are committed after the transaction. A crash between the two repeats.
+- `eos.producer` `idempotent`: no transactions at all. A retry is recognised, a new instance's repetition is not.
 - `eos.rewind` `false`: after an abort the consumer goes on where it was. The aborted inputs are skipped.
 - `eos.transactional.id` `instance`: a new id for every instance. Nobody is fenced.
 """
@@ -170,6 +171,7 @@ class _Instances:
             output_partitions=int(config["eos.partitions"]),
             group=GROUP,
             batch=int(config["eos.batch.records"]),
+            transactional=config["eos.producer"] == "transactional",
             offsets_in_transaction=config["eos.offsets"] == "transaction",
             rewind=bool(config["eos.rewind"]),
         )

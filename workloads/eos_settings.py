@@ -44,6 +44,14 @@ SETTINGS: tuple[Setting, ...] = (
         choices=("transaction", "separate"),
     ),
     Setting(
+        name="eos.producer",
+        default="transactional",
+        doc="Outputs are written in transactions, or by a producer that is idempotent and no more: its successor writes "
+        "what it had not committed the offsets of once more",
+        scope="workload",
+        choices=("transactional", "idempotent"),
+    ),
+    Setting(
         name="eos.rewind",
         default=True,
         doc="After an abort the consumer goes back to the committed offsets",

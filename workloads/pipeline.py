@@ -40,6 +40,7 @@ class Mode(msgspec.Struct, frozen=True):
     output_partitions: int
     group: str
     batch: int
+    transactional: bool
     offsets_in_transaction: bool
     rewind: bool
 
@@ -83,6 +84,8 @@ class Pipeline:
             return ok(transaction.value, **transaction.told("empty"))
         transaction.read(records, self._mode)
         await transaction.at("polled")
+        if not self._mode.transactional:
+            return await self._without_transaction(transaction, producer, consumer, records)
         await producer.begin()
         transaction.begun = True
         await transaction.at("begun")
@@ -102,12 +105,28 @@ class Pipeline:
             await consumer.commit(offsets)
         return ok(transaction.value, **transaction.told("committed"))
 
+    async def _without_transaction(
+        self, transaction: _Transaction, producer: Producer, consumer: Consumer, records: Sequence[Record]
+    ) -> Completion:
+        """What is written is committed, and cannot be aborted; the offsets follow."""
+        transaction.begun = transaction.commit_asked = True
+        await transaction.at("begun")
+        await self._send(transaction, producer)
+        transaction.committed = True
+        await transaction.at("sent")
+        await transaction.at("offsets-added")
+        await transaction.at("committed")
+        await consumer.commit(_next_offsets(records))
+        return ok(transaction.value, **transaction.told("committed"))
+
     async def _opened(self, transaction: _Transaction) -> tuple[Producer, Consumer]:
         """First the producer, whose start fences the predecessor and ends its transaction, then the
         committed offsets: the other way round an offset could be fetched that the predecessor still moves."""
         if self._producer is not None and self._consumer is not None:
             return self._producer, self._consumer
-        producer = self._log.producer(transactional_id=self._transactional_id)
+        producer = self._log.producer(
+            transactional_id=self._transactional_id if self._mode.transactional else None
+        )
         await producer.start()
         consumer = await self._log.consumer(group=self._mode.group)
         if self._partitions is None:

@@ -78,6 +78,7 @@ class AiokafkaLog:
                 kip890.Producer,
                 transaction_version=version,
                 most_in_flight=config["max.in.flight.requests.per.connection"],
+                adds_all_partitions=config["transaction.add.partitions"] == "all",
             )
         return AiokafkaProducer(library, options, delivery_timeout_ms=delivery_ms)
 

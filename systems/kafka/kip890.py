@@ -81,6 +81,11 @@ class Transactions(TransactionManager):
         self._txn_consumer_group: str | None = None
         self._transaction_waiter: asyncio.Future[None] | None = None
         self._sequence_lost = False
+        self.adds_all_partitions = True
+
+    def maybe_add_partition_to_txn(self, tp: TopicPartition) -> None:
+        if self.adds_all_partitions or not (self._txn_partitions or self._pending_txn_partitions):
+            super().maybe_add_partition_to_txn(tp)
 
     def set_pid_and_epoch(self, pid: int, epoch: int) -> None:
         if self._pid_and_epoch != (pid, epoch):
@@ -262,14 +267,23 @@ class Producer(AIOKafkaProducer):
 
     _message_accumulator: Any
 
-    def __init__(self, *, transaction_version: int, most_in_flight: int = 1, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        transaction_version: int,
+        most_in_flight: int = 1,
+        adds_all_partitions: bool = True,
+        **options: Any,
+    ) -> None:
         """`transaction_version`: the cluster's finalized feature, which aiokafka does not ask for.
-        `most_in_flight`: produce requests at a time to one broker."""
+        `most_in_flight`: produce requests at a time to one broker. Without `adds_all_partitions` the coordinator hears
+        of the first partition of a transaction only."""
         super().__init__(**options)
         plain: TransactionManager | None = self._txn_manager
         self._txn_manager: Transactions | None = None
         if plain is not None:
             self._txn_manager = Transactions(plain.transactional_id, plain.transaction_timeout_ms)
+            self._txn_manager.adds_all_partitions = adds_all_partitions
         plain_line = self._message_accumulator
         self._message_accumulator = Accumulator(
             self._metadata,

@@ -9,6 +9,7 @@ aiokafka keeps one request under way to each broker and one batch of each partit
 - For the next batch in line it means that broker and client disagree. An idempotent producer goes on under a new
   epoch and sends what is under way to that partition again, numbered from 0; to another partition it sends
   nothing new before its own old batches are done with.
+- A batch of a transaction is given up after `delivery.timeout.ms`, and its transaction with it.
 """
 
 from __future__ import annotations
@@ -168,8 +169,13 @@ class Produce(SendProduceReqHandler):
             self._sender.release(partition)
 
     def _can_retry(self, error: Exception, batch: MessageBatch) -> bool:
+        transactions = self._sender._txn_manager
+        if transactions is not None and transactions.transactional_id is not None and batch.expired():
+            # Whatever became of it, the abort of its transaction settles it.
+            transactions.sequence_lost()
+            return False
         again = super()._can_retry(error, batch)
-        if isinstance(error, SEQUENCE_LOST) and self._sender._txn_manager is not None:
+        if isinstance(error, SEQUENCE_LOST) and transactions is not None:
             again = self._goes_on(batch)
         if again:
             self._held.append(batch.tp)

@@ -32,7 +32,7 @@ class AiokafkaProducer:
     async def start(self) -> None:
         self._producer = self._library(**self._options)
         # aiokafka gives a batch up after one request time-out, which is no retry at all; Java's
-        # client retries until delivery.timeout.ms. (With idempotence both retry for ever.)
+        # client retries until delivery.timeout.ms. (With idempotence aiokafka retries for ever.)
         self._producer._message_accumulator._batch_ttl = self._delivery_timeout_s
         async with outcomes():
             await self._producer.start()

@@ -49,7 +49,7 @@ CLIENT_SETTINGS: tuple[Setting, ...] = (
         default=15_000,
         minimum=1,
         scope="producer",
-        doc="how long a batch without idempotence is retried",
+        doc="how long a batch is retried; one with idempotence and without a transaction for ever, as aiokafka does",
     ),
     Setting(name="linger.ms", default=0, minimum=0, scope="producer", doc="how long a batch waits for more"),
     Setting(
@@ -84,6 +84,14 @@ CLIENT_SETTINGS: tuple[Setting, ...] = (
         minimum=1,
         scope="producer",
         doc="after this the coordinator aborts a transaction that its producer has not ended",
+    ),
+    Setting(
+        name="transaction.add.partitions",
+        default="all",
+        choices=("all", "first"),
+        scope="producer",
+        doc="partitions of a transaction that the client adds to it before it writes there; with `first` it forgets all "
+        "but one, as clients did for which leaders verify (KIP-890)",
     ),
     Setting(
         name="isolation.level",

@@ -208,6 +208,18 @@ def test_a_partition_with_a_step_cuts_when_a_node_gets_there() -> None:
     assert [f for f, t in scene.told if t == "ok"] == ["partition", "heal-partition"]
 
 
+def test_messages_are_slow_from_when_a_node_gets_there() -> None:
+    async def reach(scene: Scene) -> None:
+        await until(lambda: len(scene.cluster.armed) == 3)
+        assert scene.cluster.calls == []
+        scene.cluster.reach("n2", "commit")
+        await until(lambda: bool(scene.cluster.calls))
+
+    scene = Scene().play(fault("slow", "n1", step="commit", duration_ms=4_000), meanwhile=reach)
+    assert not scene.cluster.armed
+    assert [f for f, t in scene.told if t == "ok"] == ["slow", "heal-slow"]
+
+
 def test_a_partition_does_not_wait_for_its_step_for_ever() -> None:
     scene = Scene().play(fault("partition", "n1", step="commit", duration_ms=400))
     assert not scene.cluster.armed

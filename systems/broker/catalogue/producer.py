@@ -59,6 +59,19 @@ ENTRIES: tuple[Entry, ...] = (
         remedy="producer.id.expiration.ms above delivery.timeout.ms",
     ),
     Entry(
+        name="restart-new-pid-resend",
+        kind="configuration",
+        priority=2,
+        mechanism="an application that dies and writes once more what it had not noted as written is a new producer to "
+        "the broker, whose idempotence is one session's",
+        source="Kafka's producer documentation, enable.idempotence; confluentinc/librdkafka#4953",
+        expect=("eos-duplicate",),
+        workload="eos",
+        settings={"eos.producer": "idempotent", "eos.offsets": "separate"},
+        safe={"eos.producer": "transactional", "eos.offsets": "transaction"},
+        remedy="transactions, with the position in the source in them",
+    ),
+    Entry(
         name="sequence-gap-accepted",
         mechanism="a leader appends over a gap, and takes the missing batch for a duplicate when it comes",
         source="KIP-98",

@@ -10,6 +10,13 @@ TORN = ("torn-txn", "aborted-read", "lost-write", "eos-duplicate", "eos-loss")
 UNDISTURBED = {"eos.stall.probability": 0, "eos.crash.probability": 0}
 """The schedule does the breaking."""
 BY_THE_GROUP = UNDISTURBED | {"eos.assignment": "subscribe", "session.timeout.ms": 3000}
+ABANDONED = {
+    "eos.transactional.id": "instance",
+    "eos.crash.probability": 0.1,
+    "eos.stall.probability": 0,
+    "transaction.timeout.ms": 4000,
+}
+"""Nobody takes the transactions of the dead over: only the clock ends them."""
 LONGER_THAN_THE_SESSION = Schedule(
     tuple(cut(f"client-{number}", 5_000 + 9_000 * turn, 6_500) for turn, number in enumerate((2, 3, 4)))
 )
@@ -57,6 +64,22 @@ ENTRIES: tuple[Entry, ...] = (
         nemesis="partition",
         settings={"transaction.version": 1},
         remedy="leaders ask the coordinator before the first record",
+    ),
+    Entry(
+        name="write-without-add-partition",
+        kind="configuration",
+        priority=2,
+        mechanism="a client writes to partitions that it has not added to its transaction, and no marker is ever sent "
+        "there",
+        source="KIP-890, buggy clients",
+        expect=("lso-stuck",),
+        workload="txn",
+        settings={
+            "transaction.add.partitions": "first",
+            "transaction.partition.verification.enable": False,
+        },
+        safe={"transaction.partition.verification.enable": True},
+        remedy="leaders ask the coordinator before the first record (transaction.partition.verification.enable=true)",
     ),
     Entry(
         name="zombie-producer-not-fenced",
@@ -146,6 +169,7 @@ ENTRIES: tuple[Entry, ...] = (
         expect=("lso-stuck", "eos-loss"),
         workload="eos",
         nemesis="kill",
+        settings=ABANDONED,
         remedy="expiry fences the producer and aborts",
     ),
     Entry(
