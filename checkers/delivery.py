@@ -6,7 +6,8 @@
 
 What stands in the log is known from the final read (checker `log` judges the log itself). A group is as far as the
 last record that it was given, a database as far as the last `position`; below that nothing may be missing. Readers of
-a group repeat records after a crash, by design; a database claims to hold each once. What retention removed before a
+a group repeat records after a crash, by design; a database claims to hold each once. Where a reader of a group begins is
+no lower than what the group had acknowledged (`checkers.forgotten_offsets`). What retention removed before a
 reader came to it is lost to that reader, and the configuration's doing.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from checkers.forgotten_offsets import may_expire, regressions
 from checkers.log.observations import Observations, Partition, observe
 from checkers.violations import Violation, answer, quoted
 from harness.checker import CheckContext
@@ -57,6 +59,7 @@ class DeliveryChecker:
     anomalies: Mapping[str, str] = {
         "consume-lost": "a record that stands in the log, or did until retention took it, was never processed",
         "consume-duplicate": "a record stands in the database more than once",
+        "offset-regression": "the group's committed offset is lower than one that was acknowledged before",
         "phantom-read": "something was processed that nobody had sent",
     }
 
@@ -72,6 +75,7 @@ class DeliveryChecker:
             doubts += [] if doubt is None else [doubt]
             for name in ("consume-lost", "consume-duplicate"):
                 out_of[name, processor.name] = len(processor.given) + len(missing), "records"
+        found += regressions(history.operations)
         if not any(processor.given for processor in processors):
             doubts.insert(0, f"0 records were processed by {len(processors)} groups or databases")
         result = answer(
@@ -83,7 +87,7 @@ class DeliveryChecker:
             measures=_measures(history.operations, processors),
             out_of=out_of,
         )
-        return _blamed(result, context)
+        return _blamed(result, context, forgets=may_expire(history, context.config))
 
 
 def collect(operations: Iterable[Operation]) -> list[Processor]:
@@ -226,7 +230,7 @@ def _unknown(seen: Observations, processor: Processor) -> list[Violation]:
     ]
 
 
-def _blamed(result: Result, context: CheckContext) -> Result:
+def _blamed(result: Result, context: CheckContext, *, forgets: bool) -> Result:
     """Retention is the configuration's; how the sink is written, the workload's. A mutant is the server's anyway."""
     if context.bugs:
         return result
@@ -234,6 +238,8 @@ def _blamed(result: Result, context: CheckContext) -> Result:
 
     def whose(name: str, summary: str) -> Blame | None:
         if name == "consume-lost" and "retention had removed it" in summary:
+            return Blame.CONFIGURATION
+        if name == "offset-regression" and forgets and "committed nothing" in summary:
             return Blame.CONFIGURATION
         return Blame.WORKLOAD if name == "consume-duplicate" and plain else None
 

@@ -1,11 +1,13 @@
 """Workload `sink`: records go from the log into a database, which no transaction of the log reaches.
 
     {"type":"ok","process":3,"f":"sink","key":"0","plan":"commit","outcome":"committed",
-     "value":[["events/1",33,"0:17"], …],"position":[["events/1",34]]}
+     "value":[["events/1",33,"0:17"], …],"position":[["events/1",34]],
+     "resumed":[["events/1",33], …],"commits":[{"offsets":[["events/1",34]],"outcome":"ok"}]}
     {"type":"ok","process":3,"f":"rows","value":[["events/1",33,"0:17"], …]}
 
 Topic `events` is filled by the first slots; the others run pipelines, which crash, stall and are replaced as those of
-workload `eos` (`workloads.ownership`). A pipeline polls, writes to the database, and remembers how far it came. The
+workload `eos` (`workloads.ownership`). A pipeline polls, writes to the database, and remembers how far it came
+(`resumed`: where the group had its instance begin; `commits`: what it committed to the group, `ok` or `unknown`). The
 three answers to exactly-once outside Kafka are `sink.mode`:
 
 - `insert`: plain rows, then the offsets are committed to the group. A crash between the two repeats rows.
@@ -228,22 +230,23 @@ class _Pipeline:
             await self._forget()
             self._claim = claim
         written: list[Record] = []
+        told: dict[str, Any] = {}
         try:
-            return await self._sink(op, written)
+            return await self._sink(op, written, told)
         except PROGRAMMING_ERRORS:
             raise
         except _Crash as crash:
-            return info(f"crashed: {crash}", value=[shown(r) for r in written])
+            return info(f"crashed: {crash}", value=[shown(r) for r in written], **told)
         except Exception as error:
             if not written:
-                return fail(describe(error), retire=True)
-            return info(describe(error), value=[shown(r) for r in written])
+                return fail(describe(error), retire=True, **told)
+            return info(describe(error), value=[shown(r) for r in written], **told)
 
-    async def _sink(self, op: Invocation, written: list[Record]) -> Completion:
-        consumer = await self._opened(int(op.key))
+    async def _sink(self, op: Invocation, written: list[Record], told: dict[str, Any]) -> Completion:
+        consumer = await self._opened(int(op.key), told)
         records = await consumer.poll(timeout_ms=300, max_records=20)
         if not records:
-            return ok([], outcome="empty", **await self._rest(op, consumer))
+            return ok([], outcome="empty", **await self._rest(op, consumer), **told)
         await _at(op, "polled")
         moved = {p: (self._next[p], offset) for p, offset in _after(records).items()}
         named = {str(p): move for p, move in moved.items()}
@@ -253,17 +256,26 @@ class _Pipeline:
             return fail("somebody else has moved on: fenced by the offsets in the database", retire=True)
         await _at(op, "written")
         if self._mode != "offsets":
-            await consumer.commit({p: after for p, (_, after) in moved.items()})
+            await self._commit(consumer, {p: after for p, (_, after) in moved.items()}, told)
         self._next.update({p: after for p, (_, after) in moved.items()})
         value = [shown(record) for record in records]
         position = offsets_shown(sorted(self._next.items()))
         try:
             await _at(op, "committed")
         except _Crash as crash:
-            return ok(value, retire=True, outcome="committed", position=position, crashed=str(crash))
-        return ok(value, outcome="committed", position=position)
+            return ok(value, retire=True, outcome="committed", position=position, crashed=str(crash), **told)
+        return ok(value, outcome="committed", position=position, **told)
 
-    async def _opened(self, pipeline: int) -> Consumer:
+    @staticmethod
+    async def _commit(
+        consumer: Consumer, offsets: Mapping[TopicPartition, int], told: dict[str, Any]
+    ) -> None:
+        commit = {"offsets": offsets_shown(sorted(offsets.items())), "outcome": "unknown"}
+        told["commits"] = [commit]
+        await consumer.commit(offsets)
+        commit["outcome"] = "ok"
+
+    async def _opened(self, pipeline: int, told: dict[str, Any]) -> Consumer:
         if self._consumer is None:
             own = [p for p in self._partitions if p.partition % self._count == pipeline]
             consumer = await self._log.consumer(group=GROUP)
@@ -275,6 +287,7 @@ class _Pipeline:
                     consumer.seek(partition, offset)
             else:
                 self._next = await consumer.seek_to_committed()
+                told["resumed"] = offsets_shown(sorted(self._next.items()))
             self._consumer = consumer
         return self._consumer
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from checkers.forgotten_offsets import may_expire
 from checkers.group.effects import duplicates, lost, phantoms
 from checkers.group.measures import measures
 from checkers.group.offsets import regressions
@@ -85,23 +86,24 @@ class GroupChecker:
             },
             allowed=frozenset() if policy in ONCE or needs_once else frozenset({"consume-duplicate"}),
         )
-        return result if context.bugs else _blamed(result, context.config)
+        if context.bugs:
+            return result
+        return _blamed(result, context.config, forgets=may_expire(history, context.config))
 
 
-def _blamed(result: Result, config: Mapping[str, Any]) -> Result:
+def _blamed(result: Result, config: Mapping[str, Any], *, forgets: bool) -> Result:
     """A mutant is the server's whatever the configuration."""
     anomalies = tuple(
         anomaly
-        if (whose := _whose(anomaly, config)) is None
+        if (whose := _whose(anomaly, config, forgets)) is None
         else msgspec.structs.replace(anomaly, blame=whose)
         for anomaly in result.anomalies
     )
     return msgspec.structs.replace(result, anomalies=anomalies)
 
 
-def _whose(anomaly: Anomaly, config: Mapping[str, Any]) -> Blame | None:
+def _whose(anomaly: Anomaly, config: Mapping[str, Any], forgets: bool) -> Blame | None:
     policy = str(config.get("group.policy", "commit-after"))
-    forgets = float(config.get("offsets.retention.ms", 0) or 0) > 0
     match anomaly.name:
         case "consume-duplicate":
             return None if policy in ONCE else Blame.WORKLOAD

@@ -33,6 +33,8 @@ BUGS: dict[str, str] = {
     "txn-timeout-not-enforced": "the coordinator never aborts an expired transaction (KAFKA-5132)",
     "txn-offset-commit-not-group-fenced": "offsets of a former member are taken into a transaction (KIP-447)",
     "assign-before-revoke-ack": "a new generation does not wait until the members of the old one have let go (KIP-848)",
+    "coordinator-serves-while-loading": "a new group coordinator answers before it has replayed its log (KAFKA-2163)",
+    "spurious-offset-zero-or-minus-one": "brokers answer a transient error with an offset (Redpanda #6301)",
     "offsets-expired-early": "committed offsets expire while the group still uses them (KAFKA-8069, KIP-211)",
     "generation-not-fenced": "offset commits of an older generation are accepted",
     "cleaner-keeps-oldest": "compaction keeps the first record of a key instead of the last",

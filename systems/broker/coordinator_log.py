@@ -34,7 +34,7 @@ TRANSACTIONS = "__transaction_state"
 OFFSETS = "__consumer_offsets"
 
 LOAD_POLL_S = 0.02
-"""How often a replay looks whether the high watermark has reached what it has read."""
+"""How often a replay looks whether the high watermark has reached what it is to read."""
 
 _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
@@ -134,10 +134,11 @@ class CoordinatorLog(Generic[S]):
             raise KafkaError(ErrorCode.coordinator_not_available, f"{self.topic} does not exist yet")
         return coordinator_partition(key, len(topic.partitions))
 
-    def shard_of(self, key: str) -> Shard[S]:
+    def shard_of(self, key: str, *, while_loading: bool = False) -> Shard[S]:
         """For a request. Raises NOT_COORDINATOR, or COORDINATOR_LOAD_IN_PROGRESS until the replay is
-        complete."""
-        shard = self.shard(self.partition_of(key))
+        complete (`while_loading`: the mistake of not waiting for it)."""
+        index = self.partition_of(key)
+        shard = self._led(index) if while_loading else self.shard(index)
         self.check_leads(shard)
         return shard
 
@@ -151,11 +152,15 @@ class CoordinatorLog(Generic[S]):
 
     def shard(self, index: int) -> Shard[S]:
         """As `shard_of`, by partition and without a lease: for what is decided by an append."""
+        shard = self._led(index)
+        if not shard.loaded:
+            raise KafkaError(ErrorCode.coordinator_load_in_progress, f"{self.topic}/{index} is loading")
+        return shard
+
+    def _led(self, index: int) -> Shard[S]:
         shard = self._shards.get(index)
         if shard is None:
             raise KafkaError(ErrorCode.not_coordinator, f"{self.topic}/{index} is not led here")
-        if not shard.loaded:
-            raise KafkaError(ErrorCode.coordinator_load_in_progress, f"{self.topic}/{index} is loading")
         return shard
 
     def shards(self) -> list[Shard[S]]:
@@ -241,19 +246,16 @@ class CoordinatorLog(Generic[S]):
         self._machine.unloaded(shard)
 
     async def _load(self, shard: Shard[S]) -> None:
-        """Replays the log to its end; done only once that end is committed, so that nothing is answered
-        from records which the next leader may not have."""
-        partition, position = shard.partition, shard.partition.log_start_offset
+        """Replays the log once its end is committed, so that nothing is answered from records which the
+        next leader may not have."""
+        partition = shard.partition
         while True:
-            end = partition.log_end_offset
-            if end > position:
-                for batch in partition.read_batches(position, end):
-                    for entry in decode_batch(batch):
-                        self._machine.replay(shard.state, entry)
-                position = end
-            if partition.high_watermark >= end:
+            if partition.high_watermark >= partition.log_end_offset:
                 break
             await asyncio.sleep(LOAD_POLL_S)
+        for batch in partition.read_batches(partition.log_start_offset, partition.log_end_offset):
+            for entry in decode_batch(batch):
+                self._machine.replay(shard.state, entry)
         shard.loaded = True
         resumed = self._machine.loaded(shard)
         self._broker.env.emit(

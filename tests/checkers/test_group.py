@@ -50,12 +50,28 @@ def test_what_at_least_once_allows_is_no_violation_and_exactly_once_excludes_it(
     ]
 
 
+def test_an_application_that_bears_no_repetition_is_told_of_one() -> None:
+    result = judged(REPEATED, group__once=True)
+    assert result.verdict is Verdict.INVALID
+    assert [(a.name, a.allowed, a.blame) for a in result.anomalies] == [
+        ("consume-duplicate", False, Blame.WORKLOAD)
+    ]
+
+
 def test_whose_it_is() -> None:
     lost = HISTORIES / "consume-lost--given-and-never-processed.invalid.jsonl"
     assert [a.blame for a in judged(lost, group__policy="commit-before").anomalies] == [Blame.WORKLOAD]
     assert [a.blame for a in judged(lost, group__policy="commit-after").anomalies] == [Blame.SERVER]
     mutant = judged(lost, bugs=frozenset({"generation-not-fenced"}), group__policy="commit-before")
     assert [a.blame for a in mutant.anomalies] == [Blame.SERVER]
+    forgotten = HISTORIES / "offset-regression--everything-is-forgotten.invalid.jsonl"
+    assert [a.blame for a in judged(forgotten).anomalies] == [Blame.SERVER]
+    assert [a.blame for a in judged(forgotten, offsets__retention__minutes=10_080.0).anomalies] == [
+        Blame.SERVER
+    ]
+    assert [a.blame for a in judged(forgotten, offsets__retention__minutes=0.0001).anomalies] == [
+        Blame.CONFIGURATION
+    ]
     retention = HISTORIES / "consume-lost--retention-was-faster.invalid.jsonl"
     assert [a.blame for a in judged(retention).anomalies] == [Blame.CONFIGURATION]
 

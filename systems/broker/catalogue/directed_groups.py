@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from harness.catalogue import Directed
 from harness.schedule import Schedule
-from systems.broker.catalogue.faults import cut, kill
+from systems.broker.catalogue.faults import cut, kill, late
+from systems.broker.catalogue.groups import RESTLESS, UNDISTURBED
 
-UNDISTURBED = {
-    "group.crash.probability": 0,
-    "group.leave.probability": 0,
-    "group.stall.probability": 0,
-}
-"""The schedule does the breaking."""
 MORTAL = UNDISTURBED | {
     "group.crash.probability": 0.1,
     "group.away.max.ms": 1_000,
@@ -44,6 +39,19 @@ _ONE_PARTITION_WAITS = Schedule(
         for number in range(3)
     )
 )
+# A coordinator dies before the followers have heard how far its log is committed, and they ask each other for records
+# late: its successor has to wait until its log's end is committed. Pipelines are impatient: who waits for the
+# coordinator is replaced, and the new one asks it where to begin.
+_COORDINATORS_LOAD_SLOWLY = Schedule(
+    tuple(
+        fault
+        for turn in range(3)
+        for fault in (
+            kill("group-coordinator(sink)", 3_000 + 6_000 * turn, 5_000, step="group.offsets.committed"),
+            late("brokers", 3_500 + 6_000 * turn, 5_000, 500, kinds=["fetch"]),
+        )
+    )
+)
 
 SCHEDULES: dict[str, Directed] = {
     "commit-before-processing": Directed(
@@ -70,6 +78,16 @@ SCHEDULES: dict[str, Directed] = {
     ),
     "assign-before-revoke-ack": Directed(
         workload="rebalance-storm", schedule=Schedule(), time_limit_ms=15_000, rate=100.0
+    ),
+    "coordinator-serves-while-loading": Directed(
+        workload="sink",
+        schedule=_COORDINATORS_LOAD_SLOWLY,
+        settings=RESTLESS,
+    ),
+    "spurious-offset-zero-or-minus-one": Directed(
+        workload="sink",
+        schedule=_COORDINATORS_LOAD_SLOWLY,
+        settings=RESTLESS,
     ),
     "offsets-expired-early": Directed(
         workload="group",

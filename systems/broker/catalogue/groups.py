@@ -21,6 +21,13 @@ FORGETFUL = UNDISTURBED | {
     "session.timeout.ms": 3_000,
 }
 """Everybody leaves for longer than the group's offsets are kept."""
+RESTLESS = {
+    "sink.mode": "upsert",
+    "sink.pipelines": 3,
+    "sink.crash.probability": 0.2,
+    "op.timeout.ms": 2_500,
+}
+"""Whoever waits for long is replaced, and the new one asks the group where to begin."""
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
@@ -105,6 +112,29 @@ ENTRIES: tuple[Entry, ...] = (
         nemesis="none",
         settings={"group.leave.probability": 0.04, "group.away.max.ms": 1_000},
         remedy="the join barrier waits for every member of the last generation, or expels it",
+    ),
+    Entry(
+        name="coordinator-serves-while-loading",
+        priority=2,
+        mechanism="a new coordinator says that nothing is committed while it has yet to replay its log",
+        source="KAFKA-2163; apache/kafka#2436",
+        expect=("offset-regression", "eos-duplicate", "consume-lost"),
+        workload="sink",
+        nemesis="kill+slow",
+        settings=RESTLESS,
+        remedy="COORDINATOR_LOAD_IN_PROGRESS until the replay is complete",
+    ),
+    Entry(
+        name="spurious-offset-zero-or-minus-one",
+        priority=2,
+        mechanism="who cannot answer at the moment answers with an offset all the same: nothing is committed, the log ends "
+        "at 0",
+        source="redpanda-data/redpanda#6301; jepsen.io/analyses/bufstream-0.1.0",
+        expect=("offset-regression", "eos-duplicate", "consume-lost", "nonmonotonic-end-offset"),
+        workload="sink",
+        nemesis="kill",
+        settings=RESTLESS,
+        remedy="an error code, never an offset that nobody knows",
     ),
     Entry(
         name="offsets-expired-early",

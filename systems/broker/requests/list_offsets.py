@@ -101,6 +101,15 @@ class ListOffsets:
             code = error.code
             if code is ErrorCode.offset_not_available and context.version < OFFSET_NOT_AVAILABLE_VERSION:
                 code = ErrorCode.leader_not_available
+            if "spurious-offset-zero-or-minus-one" in self._broker.env.bugs:
+                # What an answer looks like in which nobody has filled in the offset.
+                return {
+                    "partition_index": part.partition_index,
+                    "error_code": ErrorCode.none,
+                    "timestamp": -1,
+                    "offset": 0,
+                    "leader_epoch": -1,
+                }
             return {"partition_index": part.partition_index, "error_code": code}
         return {
             "partition_index": part.partition_index,
