@@ -31,6 +31,8 @@ class Handoff:
         self._storage = storage
         self._liveness = liveness
         self._longest_ns = int(env.config["gc.grace.ms"]) * 1_000_000
+        self._per_second = int(env.config["hinted.handoff.per.second"])
+        self._next_s = 0.0
         self._wake = asyncio.Event()
         liveness.on_alive(lambda peer: self._wake.set())
         membership.on_change(self._wake.set)
@@ -45,10 +47,15 @@ class Handoff:
                     await self._storage.drop_hint(number)
             self._wake.clear()
             try:
-                async with asyncio.timeout(PAUSE_S):
+                async with asyncio.timeout(self._pause_s):
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    @property
+    def _pause_s(self) -> float:
+        """Not for longer than until the next one is due."""
+        return min(PAUSE_S, 1 / self._per_second) if self._per_second and self._storage.hints else PAUSE_S
 
     def _too_old(self, hint: Hint) -> bool:
         if "hint-replay-after-tombstone-gc" in self._env.bugs:
@@ -56,6 +63,9 @@ class Handoff:
         return self._env.wall_clock.time_ns() - hint.since > self._longest_ns
 
     async def _delivered(self, number: int, hint: Hint) -> bool:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._next_s:
+            return False
         placement = self._membership.placement
         writers = placement.writers(hint.key)
         targets = (hint.target,) if hint.target in writers else writers
@@ -70,6 +80,8 @@ class Handoff:
         except (OSError, TimeoutError):
             return False
         self._env.emit("hint-replayed", target=hint.target)
+        if self._per_second:
+            self._next_s = loop.time() + 1 / self._per_second
         return True
 
     async def _handed_on(self, hint: Hint) -> bool:

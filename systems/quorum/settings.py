@@ -86,6 +86,13 @@ SETTINGS: tuple[Setting, ...] = (
         doc="No hints for a node that has been down for longer",
     ),
     Setting(
+        name="hinted.handoff.per.second",
+        default=0,
+        minimum=0,
+        scope="store",
+        doc="Hints that a node delivers in a second, so that nobody who comes back is flooded; 0: as fast as it can",
+    ),
+    Setting(
         name="anti.entropy.interval.ms",
         default=1_000,
         minimum=0,
