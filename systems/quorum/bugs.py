@@ -36,4 +36,5 @@ BUGS: dict[str, str] = {
     "vnodes-collocated": "the copies of a key may be on virtual nodes of one machine",
     "reap-with-primary-down": "a tombstone is forgotten though one replica cannot be asked (Riak KV #1869)",
     "counter-delta-log-replay": "what was added to a counter is logged, and replayed over a snapshot that has it already (Apache Cassandra before 2.1)",
+    "lwt-mixed-with-plain-writes": "plain writes and compare-and-sets are agreed upon, and then the larger stamp wins: a wall clock's, or a ballot's",
 }

@@ -185,4 +185,5 @@ SCHEDULES: dict[str, Directed] = {
         nodes=NODES,
         time_limit_ms=15_000,
     ),
+    "lwt-mixed-with-plain-writes": _register(_AHEAD, {"conflict": "raft"}),
 }

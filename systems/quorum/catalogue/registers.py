@@ -144,6 +144,18 @@ ENTRIES: tuple[Entry, ...] = (
         remedy="the condition is checked where the log applies it",
     ),
     Entry(
+        name="lwt-mixed-with-plain-writes",
+        priority=3,
+        mechanism="plain writes have stamps of wall clocks, compare-and-sets ballots, and the larger one stays",
+        source="Apache Cassandra's documentation of lightweight transactions; CASSANDRA-12126",
+        expect=("nonlinearizable", "lost-update"),
+        workload="register",
+        nemesis="clock",
+        settings={"conflict": "raft"},
+        nodes=NODES,
+        remedy="whatever changes a key goes through the same log, in its order",
+    ),
+    Entry(
         name="raft-read-without-quorum",
         mechanism="a leader that a partition has deposed answers reads from its own state",
         source="aphyr.com/posts/316-call-me-maybe-etcd-and-consul; Ongaro's thesis, 6.4",

@@ -76,6 +76,7 @@ class RangeGroup:
         ranges = int(env.config["consensus.ranges"])
         self.machine = RangeMachine(
             check_at_proposal="cas-checked-at-proposal" in env.bugs,
+            stamped="lwt-mixed-with-plain-writes" in env.bugs,
             on_elected=lambda term: env.emit("range-led", range=number, ranges=ranges, term=term),
         )
         self.raft = RaftNode(

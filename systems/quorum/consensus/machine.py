@@ -12,7 +12,7 @@ from systems.raft.messages import Snapshot
 
 _encode = msgspec.msgpack.Encoder().encode
 _command = msgspec.msgpack.Decoder(Decide).decode
-_state = msgspec.msgpack.Decoder(dict[str, tuple[int, Any]]).decode
+_state = msgspec.msgpack.Decoder(tuple[dict[str, tuple[int, Any]], dict[str, tuple[int, bool]]]).decode
 
 
 class Applied(NamedTuple):
@@ -25,7 +25,11 @@ class RangeMachine:
     """`values`: key -> (version, value); a version is the index of the entry that wrote it."""
 
     def __init__(
-        self, *, check_at_proposal: bool = False, on_elected: Callable[[int], None] = lambda term: None
+        self,
+        *,
+        check_at_proposal: bool = False,
+        stamped: bool = False,
+        on_elected: Callable[[int], None] = lambda term: None,
     ) -> None:
         self.values: dict[str, tuple[int, Any]] = {}
         self.outcomes: dict[int, Applied] = {}
@@ -33,6 +37,9 @@ class RangeMachine:
         self.awaited: set[int] = set()
         self.leading = False
         self._check_at_proposal = check_at_proposal
+        self._stamped = stamped
+        self._stamps: dict[str, tuple[int, bool]] = {}
+        """Only for the mistake: key -> the stamp of what it holds, and whether that is a swap's ballot."""
         self._on_elected = on_elected
 
     def held(self, key: str) -> tuple[int, Any]:
@@ -50,15 +57,28 @@ class RangeMachine:
         swapped = command.kind == "swap" and holds
         if command.kind != "swap" or swapped:
             version, value = index, None if command.kind == "delete" else command.value
-            self.values[command.key] = version, value
+            if not self._stamped or self._is_later(command):
+                self.values[command.key] = version, value
         if index in self.awaited:
             self.outcomes[index] = Applied(version, value, swapped)
 
+    def _is_later(self, command: Decide) -> bool:
+        """The mistake: a plain write has the stamp of its coordinator's clock, a swap a ballot that follows upon earlier
+        ballots only, and of the two the larger one stays, whatever the order that was agreed upon."""
+        stamp, by_ballot = self._stamps.get(command.key, (0, False))
+        own = command.stamp
+        if command.kind == "swap" and by_ballot:
+            own = max(own, stamp + 1)
+        if own <= stamp:
+            return False
+        self._stamps[command.key] = own, command.kind == "swap"
+        return True
+
     def snapshot(self) -> bytes:
-        return _encode(self.values)
+        return _encode((self.values, self._stamps))
 
     def restore(self, snapshot: Snapshot) -> None:
-        self.values = _state(snapshot.data) if snapshot.data else {}
+        self.values, self._stamps = _state(snapshot.data) if snapshot.data else ({}, {})
 
     def elected(self, term: int) -> None:
         self.leading = True

@@ -25,13 +25,15 @@ class RangedReply(msgspec.Struct, frozen=True, tag="ranged-reply"):
 
 
 class Decide(msgspec.Struct, frozen=True, tag="decide"):
-    """`kind`: `read`, `put`, `delete` or `swap`; a swap happens only where the key holds `expected` (None: nothing)."""
+    """`kind`: `read`, `put`, `delete` or `swap`; a swap happens only where the key holds `expected` (None: nothing).
+    `stamp`: the coordinator's wall clock in nanoseconds, which decides nothing."""
 
     range: int
     kind: str
     key: str
     value: Any = None
     expected: Any = None
+    stamp: int = 0
 
 
 class Decided(msgspec.Struct, frozen=True, tag="decided"):

@@ -189,7 +189,7 @@ class Consensus:
     async def decide(self, kind: str, key: str, value: Any = None, expected: Any = None) -> Decided:
         """Raises `Unavailable` (certainly nothing happened) or `Timeout`."""
         number = self.range_of(key)
-        command = Decide(number, kind, key, value, expected)
+        command = Decide(number, kind, key, value, expected, self._env.wall_clock.time_ns())
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout_s
         turn = 0
