@@ -116,12 +116,13 @@ class ConsumerMembership:
     async def _beat(self, subscription: Any) -> float:
         """One heartbeat; how long to wait before the next."""
         coordinator = self._coordinator
+        self._sooner = asyncio.get_running_loop().create_future()
         if self._subscriptions.fetcher_idle_time >= coordinator._max_poll_interval:
             if self._epoch > _JOINS:
                 # An application that hangs must not keep partitions from the others.
                 await self._leave()
+                self._sooner = asyncio.get_running_loop().create_future()
             return self._retry_s
-        self._sooner = asyncio.get_running_loop().create_future()
         owned = sorted(self._since)
         says = None
         if self._tells_all or self._epoch == _JOINS:

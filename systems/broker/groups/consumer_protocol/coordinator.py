@@ -168,7 +168,7 @@ class ConsumerProtocol:
             self._broker.env.step("group.generation.begun")
         for member in after.members.values():
             known = before.members.get(member.id)
-            if known is None or (known.epoch, known.assigned) != (member.epoch, member.assigned):
+            if known is None or known.assigned != member.assigned:
                 self._broker.env.emit(
                     "group-member-reconciled",
                     group=after.id,
