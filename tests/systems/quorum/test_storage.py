@@ -11,9 +11,11 @@ import pytest
 from systems.quorum.settings import SETTINGS
 from systems.quorum.storage import LOG, SNAPSHOT, Storage
 from systems.quorum.versions import Cell
+from systems.quorum.versions.crdt import NO_COUNTER, Counter, counted
 from systems.quorum.versions.registers import Lww
 from tests.systems.broker.memory_environment import MemoryDisk, MemoryEnvironment
 
+NONE: frozenset[str] = frozenset()
 DEFAULTS: Mapping[str, Any] = {setting.name: setting.default for setting in SETTINGS}
 
 
@@ -190,6 +192,33 @@ def test_a_log_that_comes_back_without_its_end_is_not_read_over_the_snapshot_tha
     first = min(logs)
     storage, _ = reopened({**contents(env.disk), first: logs[first][:100]})
     assert value(storage, "a") == value(last, "a")
+
+
+@pytest.mark.parametrizeXX
+def test_a_crash_before_the_logs_go_counts_nothing_twice(bugs: frozenset[str], over: bool) -> None:
+    """The snapshot is there, and so are the logs that it covers."""
+    env = environment(**{"commitlog.snapshot.bytes": 1024})
+    env.bugs = bugs
+    left: list[dict[str, bytes]] = []
+    env.step = lambda name: left.append(contents(env.disk))  # type: ignore[method-assign]
+    counter = NO_COUNTER
+
+    async def scenario() -> None:
+        nonlocal counter
+        storage = Storage(env)
+        while not left:
+            counter = counted(counter, 1, "n1-a")
+            await storage.count("c", 1, "n1-a", counter)
+
+    asyncio.run(scenario())
+    again = environment(MemoryDisk())
+    again.bugs = bugs
+    for name, data in left[0].items():
+        again.disk.write(name, data)
+    found = Storage(again).cells["c"]
+    assert isinstance(found, Counter)
+    assert (found.value > counter.value) is over
+    assert over or found == counter
 
 
 def test_a_reader_waits_for_the_disk_that_the_writer_waits_for() -> None:

@@ -150,3 +150,34 @@ async def two_writers(running: Simulated) -> int:
 def test_a_write_asks_for_the_largest_tag_first() -> None:
     assert simulate(two_writers) == 4
     assert simulate(two_writers, bugs=frozenset({"abd-write-skips-query"})) == 3
+
+
+async def swap_after_a_fast_clock(running: Simulated) -> tuple[bool, int]:
+    """A compare-and-set by the right clock follows upon a plain write by one that is ahead."""
+    ahead, right, _ = running.inside
+    await running.cluster.skew(ahead, offset_ms=SKEW_MS)
+    await running.put(ahead, 1)
+    swapped: bool = await running.at(right, lambda c: c.compare_and_set("k", 1, 2))
+    return swapped, await running.get(right)
+
+
+def test_a_compare_and_set_that_succeeded_is_there() -> None:
+    mixed = frozenset({"lwt-mixed-with-plain-writes"})
+    assert simulate(swap_after_a_fast_clock, profile="raft") == (True, 2)
+    assert simulate(swap_after_a_fast_clock, profile="raft", bugs=mixed) == (True, 1)
+
+
+async def doomstone(running: Simulated) -> int | None:
+    """A write by the right clock follows upon a deletion by one that is ahead."""
+    ahead, right, _ = running.inside
+    await running.put(right, 1)
+    await running.cluster.skew(ahead, offset_ms=SKEW_MS)
+    await running.delete(ahead)
+    await running.put(right, 2)
+    seen: int | None = await running.get(right)
+    return seen
+
+
+@pytest.mark.parametrize(("profile", "seen"), [("quorum-repair", None), ("abd", 2)])
+def test_a_tombstone_from_the_future(profile: str, seen: int | None) -> None:
+    assert simulate(doomstone, profile=profile) == seen
