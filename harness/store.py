@@ -199,7 +199,7 @@ def _read(path: Path, type: type[T], version: int) -> T:
                 + (
                     "upgrade chaos to read it"
                     if _newer(found, version)
-                    else "it was written by an older chaos"
+                    else "it was written by an older chaos: use that version, or run it anew"
                 )
             )
         return msgspec.json.decode(raw, type=type)

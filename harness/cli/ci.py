@@ -73,7 +73,9 @@ def command(
         asked,
         tests,
         root=root,
-        budget_s=None if limit is None else options.parse_duration_ms(str(limit)) / 1000,
+        budget_s=None
+        if limit is None
+        else options.parse_duration_ms(str(limit), "--budget" if budget else "budget") / 1000,
         after=keep_unless_valid,
         observe=observe,
     )

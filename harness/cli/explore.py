@@ -76,7 +76,7 @@ def command(
 
     search = Search(
         spec,
-        budget_s=options.parse_duration_ms(budget) / 1000,
+        budget_s=options.parse_duration_ms(budget, "--budget") / 1000,
         runs=runs,
         root=None,
         cores=cores,

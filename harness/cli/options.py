@@ -59,9 +59,9 @@ def parse_settings(given: tuple[str, ...]) -> dict[str, str]:
     return parsed
 
 
-def parse_duration_ms(text: str) -> int:
-    """`90`, `90s`, `1.5m`, `500ms`. Raises `UserError`."""
+def parse_duration_ms(text: str, option: str = "--time-limit") -> int:
+    """`90`, `90s`, `1.5m`, `500ms`. Raises `UserError` that names the option."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or float(match[1]) <= 0:
-        raise UserError(f"--time-limit {text}: expected seconds above 0, or a number with ms, s, m or h")
+        raise UserError(f"{option} {text}: expected seconds above 0, or a number with ms, s, m or h")
     return int(float(match[1]) * _UNIT_MS[match[2]])

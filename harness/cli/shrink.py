@@ -68,7 +68,7 @@ def command(
 
     try:
         with Pool(cores) as pool:
-            seconds = options.parse_duration_ms(budget) / 1000
+            seconds = options.parse_duration_ms(budget, "--budget") / 1000
             shrunk = Search(pool, kept, Budget(runs=runs, seconds=seconds), tell).run(case)
             if shrunk.interrupted:
                 pool.stop()

@@ -84,7 +84,10 @@ def find(path: Path | None, where: Path) -> Path:
         return where / OWN_FILE
     if (where / PROJECT).exists() and f"[{SECTION}" in (where / PROJECT).read_text():
         return where / PROJECT
-    raise UserError(f"no {OWN_FILE} here and no [{SECTION}] in a {PROJECT}: write one, or name the file")
+    raise UserError(
+        f"no {OWN_FILE} here and no [{SECTION}] in a {PROJECT}: name the file, or write one, such as "
+        """'[[tests]] name = "orders" workload = "eos" nemesis = "partition"', a line each"""
+    )
 
 
 def load(path: Path) -> Suite:
@@ -118,7 +121,7 @@ def spec_of(test: Test, seed: int) -> Spec:
         nodes=test.nodes,
         concurrency=test.concurrency,
         rate=test.rate,
-        time_limit_ms=parse_duration_ms(str(test.time_limit)),
+        time_limit_ms=parse_duration_ms(str(test.time_limit), "time-limit"),
         seed=seed,
         final=test.final,
         settings=dict(test.settings),

@@ -41,6 +41,33 @@ REACHED_BY: dict[str, tuple[str, ...]] = {
 }
 """What any campaign of such a nemesis reaches (`harness.coverage`)."""
 
+REACHED_WITH: dict[str, str] = {
+    "leader-change": "--workload produce --nemesis kill",
+    "isr-shrink": "--workload produce --nemesis kill",
+    "isr-expand": "--workload produce --nemesis kill",
+    "isr-of-one": "--workload eos --nemesis unclean",
+    "truncation": "--workload produce --nemesis unclean --set unclean.leader.election.enable=true",
+    "leaderless": "--workload eos --nemesis unclean",
+    "elr-election": "--workload eos --nemesis power",
+    "recovery": "--workload produce --nemesis power-all",
+    "unclean-election": "--workload produce --nemesis unclean --set unclean.leader.election.enable=true",
+    "log-start-advanced": "--workload produce --set log.retention.ms=5000 --set log.segment.bytes=8192",
+    "segment-deleted": "--workload produce --set log.retention.ms=5000 --set log.segment.bytes=8192",
+    "log-compacted": "--workload compacted-kv --nemesis kill",
+    "broker-fenced": "--workload produce --nemesis kill",
+    "controller-change": "--workload produce --nemesis kill",
+    "coordinator-failover": "--workload eos --nemesis kill",
+    "coordinator-failover-during-commit": "--workload eos --nemesis kill --runs 40",
+    "aborted-transaction": "--workload eos --nemesis none",
+    "fenced-producer": "--workload eos --nemesis kill",
+    "duplicate-recognised": "--workload produce --nemesis partition",
+    "late-delivery": "--workload produce --nemesis partition",
+    "late-request-refused": "--workload compacted-kv --nemesis kill",
+    "group-rebalance": "--workload group --nemesis kill",
+    "fenced-commit": "--workload group --nemesis kill",
+}
+"""What reaches it, in twenty seeds where nothing else is said."""
+
 
 def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
     """How often each was reached; zeroes included."""

@@ -20,7 +20,7 @@ from systems.broker.message_kinds import REQUESTS, RESPONSES
 from systems.broker.profiles import PROFILES
 from systems.broker.promise import promise
 from systems.broker.settings import SETTINGS
-from systems.broker.situations import REACHED_BY, SITUATIONS, count_situations
+from systems.broker.situations import REACHED_BY, REACHED_WITH, SITUATIONS, count_situations
 from systems.broker.view import BrokerView
 
 BROKER_PORT = 9092
@@ -42,6 +42,7 @@ class BrokerSystem:
     catalogue: Sequence[Entry] = CATALOGUE
     situations: Mapping[str, str] = SITUATIONS
     reached_by: Mapping[str, Sequence[str]] = REACHED_BY
+    reached_with: Mapping[str, str] = REACHED_WITH
 
     @property
     def message_kinds(self) -> frozenset[str]:
