@@ -45,3 +45,23 @@ async def handed_on(running: Simulated) -> tuple[int, int]:
 def test_a_hint_that_is_handed_on_does_not_become_younger() -> None:
     on, expired = simulate(handed_on, gc_grace_ms=8_000, **BY_HINTS_ALONE)
     assert on == expired == 1
+
+
+async def flooded(running: Simulated) -> tuple[int, int]:
+    """Twenty hints wait for a node that is back. How many it got within three seconds, and in the end."""
+    outside, third = running.outside[0], running.inside[2]
+    await running.cluster.kill(third)
+    for number in range(20):
+        await running.put(outside, number)
+    await running.cluster.restart(third)
+    await asyncio.sleep(3.0)
+    early = len(running.events("hint-replayed"))
+    await running.recovered()
+    return early, len(running.events("hint-replayed"))
+
+
+def test_hints_are_delivered_at_the_pace_that_was_asked_for() -> None:
+    early, all_of_them = simulate(flooded, hinted_handoff_per_second=4, **BY_HINTS_ALONE)
+    assert 3 <= early <= 12
+    assert all_of_them == 20
+    assert simulate(flooded, **BY_HINTS_ALONE) == (20, 20)
