@@ -36,6 +36,10 @@ class FolderDisk:
             file.seek(offset)
             return file.read(length)
 
+    def descriptor(self, name: str) -> int:
+        """An open file to read from; whoever asked closes it."""
+        return os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+
     def append(self, name: str, data: bytes) -> int:
         self._room(name)
         self._dirty[name] = None

@@ -22,6 +22,8 @@ class LogDir:
         self._on_failure = on_failure
         # What cannot fail is asked directly: reads are on the hot path.
         self.list, self.exists, self.size, self.read = disk.list, disk.exists, disk.size, disk.read
+        self.descriptor: Callable[[str], int] | None = getattr(disk, "descriptor", None)
+        """Where the disk has real files."""
 
     def append(self, name: str, data: bytes) -> int:
         try:

@@ -13,13 +13,14 @@ from systems.broker.context import KafkaError
 from systems.broker.in_sync import InSync
 from systems.broker.isr import FollowerProgress
 from systems.broker.log.leader_epochs import UNKNOWN_EPOCH, EpochEnd
+from systems.broker.log.stored import Records
 from systems.broker.producer_state import AbortedTransaction
 
 
 class Fetched(NamedTuple):
     """What a fetch got. `diverging` is set instead of data where the fetcher's log is not a prefix of ours."""
 
-    records: bytes
+    records: Records
     high_watermark: int
     last_stable_offset: int
     log_start_offset: int
@@ -101,7 +102,7 @@ class Fetching(InSync):
         self._maybe_expand_isr(follower, progress)
         if moved:
             self._advance_high_watermark()
-        records = self._log.read(fetch_offset, end, max_bytes).records if fetch_offset < end else b""
+        records, _ = self._log.read_to_send(fetch_offset, end, max_bytes)
         high_watermark = self._partition.high_watermark
         return Fetched(records, high_watermark, high_watermark, self._log.start_offset)
 
@@ -149,13 +150,13 @@ class Fetching(InSync):
             return self._fetched(b"", diverging)
         self._check_range(fetch_offset)
         end = self.visible_end(read_committed=read_committed)
-        found = self._log.read(fetch_offset, end, max_bytes)
+        records, found_end = self._log.read_to_send(fetch_offset, end, max_bytes)
         aborted = None
         if read_committed:
             aborted = []
-            if found.records and "aborted-index-wrong" not in self._bugs:
-                aborted = self._log.producers.aborted_in(fetch_offset, found.end_offset)
-        return self._fetched(found.records, None, aborted)
+            if records and "aborted-index-wrong" not in self._bugs:
+                aborted = self._log.producers.aborted_in(fetch_offset, found_end)
+        return self._fetched(records, None, aborted)
 
     def wake_on_append(self, future: asyncio.Future[None]) -> None:
         self._partition.appended.add(future)
@@ -176,7 +177,7 @@ class Fetching(InSync):
 
     def _fetched(
         self,
-        records: bytes,
+        records: Records,
         diverging: EpochEnd | None = None,
         aborted: list[AbortedTransaction] | None = None,
     ) -> Fetched:

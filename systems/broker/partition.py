@@ -68,6 +68,7 @@ class Partition:
             partition_folder(topic, index, topic_id),
             segment_bytes=config.segment_bytes,
             flush_every_append=config.flush_every_append,
+            sent_from_file_bytes=self.env.config.get("fetch.sendfile.min.bytes"),
         )
         self._cleaner = Cleaner(self.env.disk, self.log, config.segment_bytes, self.env.bugs)
         self.high_watermark = min(

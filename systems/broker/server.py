@@ -12,8 +12,18 @@ from kio.index import load_request_schema
 
 from harness.node import Address
 from systems.broker.context import Handler, RequestContext
+from systems.broker.file_sending import FileSender
 from systems.broker.messages import with_throttle_time
-from systems.broker.wire import Frames, Request, WireError, decode_body, decode_header, encode_response
+from systems.broker.wire import (
+    Frames,
+    Request,
+    Streamed,
+    WireError,
+    decode_body,
+    decode_header,
+    encode_in_parts,
+    encode_response,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +61,7 @@ class _Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._reading = True
         self._lost = False
+        self._files: FileSender | None = None
         self._transport: asyncio.Transport
         self._peer = ""
 
@@ -76,6 +87,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        if self._files is not None:
+            self._files.close()
         self._notify()
         self.resume_writing()
 
@@ -146,11 +159,27 @@ class _Connection(asyncio.Protocol):
         if response is not None and not self._lost and not self._transport.is_closing():
             if throttle_ms:
                 response = with_throttle_time(response, throttle_ms)
-            self._transport.write(encode_response(response, request.correlation_id))
-            if self._writable is not None:
-                await self._writable
+            if not await self._send(response, request.correlation_id):
+                return False
         if throttle_ms:
             await self._mute(throttle_ms)
+        return True
+
+    async def _send(self, response: Any, correlation_id: int) -> bool:
+        """Returns once no more than the transport's limit is left to be written; False where the connection is
+        lost meanwhile."""
+        if type(response) is Streamed and self._transport.get_write_buffer_size() == 0:
+            if self._files is None:
+                self._files = FileSender(self._transport)
+            try:
+                await self._files.send(encode_in_parts(response, correlation_id))
+            except OSError as error:
+                log.debug("%s: connection of %s lost: %s", self._server.name, self._peer, error)
+                return False
+            return True
+        self._transport.write(encode_response(response, correlation_id))
+        if self._writable is not None:
+            await self._writable
         return True
 
     async def _mute(self, throttle_ms: int) -> None:

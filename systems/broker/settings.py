@@ -309,6 +309,14 @@ BROKER: tuple[Setting, ...] = (
         doc="How often a coordinator looks for offsets that have expired.",
     ),
     Setting(
+        name="fetch.sendfile.min.bytes",
+        default=65_536,
+        minimum=1,
+        scope="broker",
+        doc="From this size on what a fetch gets of a partition goes from the file to the socket without being read, "
+        "on backends with real files. Apache Kafka always does so.",
+    ),
+    Setting(
         name="quota.producer.default",
         default=MAX_LONG,
         minimum=1,

@@ -17,6 +17,7 @@ from kio.serial import entity_reader
 from systems.broker.absent_arrays import Check, absent_array
 from systems.broker.array_lengths import Step, plausible_arrays, unsigned_varint
 from systems.broker.kio_writing import Writer, payload_writer
+from systems.broker.log.stored import Records, StoredRecords
 from systems.broker.unknown_tags import without_unknown_tags
 
 MAX_FRAME_BYTES = 104_857_600
@@ -49,6 +50,24 @@ class Encoded(NamedTuple):
     version: int
     flexible_header: bool
     body: bytes
+
+    @property
+    def size(self) -> int:
+        """Of the body."""
+        return len(self.body)
+
+
+class Streamed(NamedTuple):
+    """The same, with parts of the body still in files."""
+
+    api_key: int
+    version: int
+    flexible_header: bool
+    parts: tuple[Records, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.parts))
 
 
 class _RequestCodec(NamedTuple):
@@ -156,6 +175,9 @@ def _read(codec: _RequestCodec, api_key: int, version: int, frame: bytes, positi
 
 def encode_response(payload: Any, correlation_id: int) -> bytes:
     """A whole frame, length included."""
+    if type(payload) is Streamed:
+        parts = encode_in_parts(payload, correlation_id)
+        return b"".join(part.read() if isinstance(part, StoredRecords) else part for part in parts)
     if type(payload) is Encoded:
         _, _, flexible_header, body = payload
         header = _RESPONSE_FRAME.pack(4 + flexible_header + len(body), correlation_id)
@@ -167,6 +189,13 @@ def encode_response(payload: Any, correlation_id: int) -> bytes:
     write(frame, payload)
     _LENGTH.pack_into(frame, 0, len(frame) - 4)
     return bytes(frame)
+
+
+def encode_in_parts(payload: Streamed, correlation_id: int) -> tuple[Records, ...]:
+    """The same frame with what is in files left there."""
+    size = 4 + payload.flexible_header + payload.size
+    header = _RESPONSE_FRAME.pack(size, correlation_id) + (b"\0" if payload.flexible_header else b"")
+    return (header, *payload.parts)
 
 
 def decode_response(frame: bytes, api_key: int, version: int) -> tuple[int, Any]:

@@ -16,6 +16,7 @@ from systems.broker.log.leader_epochs import LeaderEpochs
 from systems.broker.log.retention import Doomed, RetentionLimits, doomed
 from systems.broker.log.segment import Segment, Slice, segment_name
 from systems.broker.log.start import NO_EPOCH, Start, StartFile
+from systems.broker.log.stored import Records, StoredRecords, has_files
 from systems.broker.log.swap import CLEANED, SWAP, abandon_swaps, finish_swaps
 from systems.broker.producer_state import ProducerStates, Snapshot
 
@@ -33,13 +34,23 @@ class _StoredSnapshot(msgspec.Struct, frozen=True, array_like=True):
 class Log:
     """Appends, reads and truncates in memory's time; nothing here waits. `flush` alone is asynchronous."""
 
-    def __init__(self, disk: Disk, folder: str, *, segment_bytes: int, flush_every_append: bool) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        folder: str,
+        *,
+        segment_bytes: int,
+        flush_every_append: bool,
+        sent_from_file_bytes: int | None = None,
+    ) -> None:
+        """`sent_from_file_bytes`: see `read_to_send`; None where all is read."""
         self.folder = folder
         self.epochs = LeaderEpochs()
         self.producers = ProducerStates()
         self._disk = disk
         self._segment_bytes = segment_bytes
         self._flush_every_append = flush_every_append
+        self._sent_from_file_bytes = sent_from_file_bytes
         self._segments: list[Segment] = []
         self.end_offset = 0
         """Where the next batch goes; kept, because nothing is asked for more often."""
@@ -99,15 +110,30 @@ class Log:
     def read(self, start_offset: int, end_offset: int, max_bytes: int) -> Slice:
         """Whole batches from the one that holds `start_offset` on, below `end_offset`, of one segment; the
         first even if it is larger than `max_bytes`. Empty at the end."""
-        if start_offset >= end_offset:
+        segment = self._segment_of(start_offset, end_offset)
+        if segment is None:
             return Slice(b"", start_offset)
+        return segment.read(start_offset, end_offset, max_bytes)
+
+    def read_to_send(self, start_offset: int, end_offset: int, max_bytes: int) -> tuple[Records, int]:
+        """As `read`, records and end offset; but what is large stays in its file, where the disk has real ones."""
+        segment = self._segment_of(start_offset, end_offset)
+        if segment is None:
+            return b"", start_offset
+        if self._sent_from_file_bytes is None or not has_files(self._disk):
+            return segment.read(start_offset, end_offset, max_bytes)
+        position, size, end = segment.find(start_offset, end_offset, max_bytes)
+        if size >= self._sent_from_file_bytes:
+            return StoredRecords(self._disk, segment.name, position, size), end
+        return self._disk.read(segment.name, position, size) if size else b"", end
+
+    def _segment_of(self, start_offset: int, end_offset: int) -> Segment | None:
+        if start_offset >= end_offset:
+            return None
         if start_offset >= self._segments[-1].base_offset:
-            return self._segments[-1].read(start_offset, end_offset, max_bytes)
+            return self._segments[-1]
         place = bisect_right(self._segments, start_offset, key=lambda s: s.base_offset) - 1
-        for segment in self._segments[max(place, 0) :]:
-            if segment.end_offset > start_offset:
-                return segment.read(start_offset, end_offset, max_bytes)
-        return Slice(b"", start_offset)
+        return next((s for s in self._segments[max(place, 0) :] if s.end_offset > start_offset), None)
 
     def batches(self, start_offset: int, end_offset: int) -> Iterator[tuple[BatchHeader, bytes]]:
         """Each batch with its header, in order."""

@@ -70,16 +70,20 @@ class Segment:
     def read(self, start_offset: int, end_offset: int, max_bytes: int) -> Slice:
         """Whole batches from the one that holds `start_offset` to the last that begins below `end_offset`;
         at least one, then as many as fit into `max_bytes`."""
+        position, size, end = self.find(start_offset, end_offset, max_bytes)
+        return Slice(self._disk.read(self.name, position, size) if size else b"", end)
+
+    def find(self, start_offset: int, end_offset: int, max_bytes: int) -> tuple[int, int, int]:
+        """Where in the file that is, how long, and the offset behind it."""
         first = self._first_place(start_offset)
         last = bisect_left(self._offsets, end_offset)
         if first >= last:
-            return Slice(b"", start_offset)
+            return 0, 0, start_offset
         start = self._positions[first]
         if self._position(last) - start > max_bytes:
             # The last batch start that is no further than max_bytes ends the slice.
             last = max(bisect_right(self._positions, start + max_bytes, first, last) - 1, first + 1)
-        records = self._disk.read(self.name, start, self._position(last) - start)
-        return Slice(records, self._ends[last - 1])
+        return start, self._position(last) - start, self._ends[last - 1]
 
     def truncate(self, end_offset: int) -> int:
         """Drops every batch that does not end below `end_offset`; returns the new end."""

@@ -25,7 +25,7 @@ from systems.broker.requests.fetch_sessions import (
     FetchSessions,
 )
 from systems.broker.server import Throttled
-from systems.broker.wire import Encoded
+from systems.broker.wire import Encoded, Streamed
 
 VERSIONS = range(4, 18)
 READ_COMMITTED = 1
@@ -114,7 +114,7 @@ class Fetch:
         answer = _answer(version, NO_SESSION, results)
         if fetcher.is_follower:
             return Throttled(answer, 0)
-        throttle_ms = self._quotas.on_fetch(context, len(answer.body))
+        throttle_ms = self._quotas.on_fetch(context, answer.size)
         if throttle_ms:
             # The consumer asks again when the time is up.
             answer = _answer(version, NO_SESSION, [])
@@ -217,7 +217,7 @@ class Fetch:
                 fetcher.replica,
                 fetcher.broker_epoch,
                 one.fetch_offset,
-                one.last_fetched_epoch,
+                leader.compared_epoch(one.current_leader_epoch, one.last_fetched_epoch),
                 budget,
                 one.log_start_offset,
             )
@@ -305,7 +305,7 @@ def _fetcher(version: int, request: Any) -> _Fetcher:
     return _Fetcher(replica, epoch, request.isolation_level == READ_COMMITTED)
 
 
-def _answer(version: int, session_id: int, results: list[_Result]) -> Encoded:
+def _answer(version: int, session_id: int, results: list[_Result]) -> Encoded | Streamed:
     topics: dict[str | bytes, list[fetch_encoding.Answer]] = {}
     for wanted, fetched, error, _ in results:
         topics.setdefault(wanted.topic, []).append((wanted.partition, error, fetched))

@@ -12,7 +12,8 @@ from typing import Final
 from systems.broker.fetching import Fetched
 from systems.broker.follower import FetchPosition
 from systems.broker.kio_writing import unsigned_varint
-from systems.broker.wire import Encoded
+from systems.broker.log.stored import Records, StoredRecords
+from systems.broker.wire import Encoded, Streamed
 
 FETCH: Final = 1
 FOLLOWER_VERSION: Final = 16
@@ -47,8 +48,9 @@ Answer = tuple[int, int, Fetched | None]
 
 def response(
     version: int, error_code: int, session_id: int, topics: Mapping[str | bytes, Sequence[Answer]]
-) -> Encoded:
+) -> Encoded | Streamed:
     """A FetchResponse of any version from 4 to 17. A topic is its id, or before version 13 its name."""
+    stored: list[tuple[int, StoredRecords]] = []
     flexible = version >= FLEXIBLE_VERSION
     out = bytearray(_RESPONSE_7.pack(0, error_code, session_id) if version >= 7 else _INT32.pack(0))
     out += _length(len(topics), flexible)
@@ -56,19 +58,30 @@ def response(
         out += topic if isinstance(topic, bytes) else _name(topic, flexible)
         out += _length(len(answers), flexible)
         for answer in answers:
-            _partition(out, version, flexible, answer)
+            _partition(out, version, flexible, answer, stored)
         if flexible:
             out += _NO_TAGS
     if flexible:
         out += _NO_TAGS
-    return Encoded(FETCH, version, flexible, bytes(out))
+    if not stored:
+        return Encoded(FETCH, version, flexible, bytes(out))
+    parts: list[Records] = []
+    done = 0
+    for place, records in stored:
+        parts += [bytes(out[done:place]), records]
+        done = place
+    return Streamed(FETCH, version, flexible, (*parts, bytes(out[done:])))
 
 
-def _partition(out: bytearray, version: int, flexible: bool, answer: Answer) -> None:
+def _partition(
+    out: bytearray, version: int, flexible: bool, answer: Answer, stored: list[tuple[int, StoredRecords]]
+) -> None:
+    """`stored` takes what is in a file, and where it belongs."""
     partition, error_code, fetched = answer
     if fetched is None:
         high_watermark = last_stable_offset = log_start_offset = -1
-        aborted, records, diverging = None, b"", None
+        aborted, diverging = None, None
+        records: Records = b""
     else:
         records, high_watermark, last_stable_offset, log_start_offset, diverging, aborted = fetched
     if version >= 5:
@@ -86,7 +99,10 @@ def _partition(out: bytearray, version: int, flexible: bool, answer: Answer) -> 
     if version >= 11:
         out += _NO_PREFERRED_REPLICA
     out += _length(len(records), flexible)
-    out += records
+    if isinstance(records, StoredRecords):
+        stored.append((len(out), records))
+    else:
+        out += records
     if flexible:
         if diverging is not None and diverging != (-1, -1):
             out += _DIVERGING.pack(1, 0, 13, diverging.epoch, diverging.end_offset, 0)

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.folder_disk import FolderDisk
 from systems.broker.log.log import Log
+from systems.broker.log.stored import StoredRecords
 from systems.broker.producer_state import ProducerStates
 from tests.systems.broker.batches import at, batch
 from tests.systems.broker.memory_environment import MemoryDisk
@@ -136,3 +139,18 @@ def test_against_a_list(seed: int) -> None:
         for header, _ in log.batches(0, log.end_offset):
             fresh.on_batch(header)
         assert _state(fresh) == _state(log.producers)
+
+
+def test_what_is_large_stays_in_its_file_until_it_is_sent(tmp_path: Path) -> None:
+    disk = FolderDisk(tmp_path)
+    log = Log(disk, "t-0", segment_bytes=10_000, flush_every_append=False, sent_from_file_bytes=500)
+    for number in range(60):
+        log.append(*at(batch(), number))
+    for start in range(0, 60, 7):
+        for most in (1, 400, 600, 3_000, 20_000):
+            read, (sent, end) = log.read(start, 55, most), log.read_to_send(start, 55, most)
+            assert end == read.end_offset
+            assert isinstance(sent, StoredRecords) == (len(read.records) >= 500)
+            assert len(sent) == len(read.records)
+            assert (sent.read() if isinstance(sent, StoredRecords) else sent) == read.records
+    assert log.read_to_send(60, 60, 1_000) == (b"", 60)

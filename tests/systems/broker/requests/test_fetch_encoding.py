@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from pathlib import Path
 from typing import Any, cast
 
 from hypothesis import given, settings
@@ -13,14 +14,16 @@ from kio.schema.errors import ErrorCode
 from kio.serial import entity_writer
 from kio.static.constants import EntityType
 
+from harness.folder_disk import FolderDisk
 from systems.broker import messages
 from systems.broker.fetching import Fetched
 from systems.broker.follower import FetchPosition
 from systems.broker.log.leader_epochs import EpochEnd
+from systems.broker.log.stored import StoredRecords
 from systems.broker.producer_state import AbortedTransaction
 from systems.broker.requests import fetch_encoding
 from systems.broker.requests.fetch_encoding import Answer
-from systems.broker.wire import decode_request, decode_response, encode_request, encode_response
+from systems.broker.wire import Streamed, decode_request, decode_response, encode_request, encode_response
 
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -168,3 +171,26 @@ def test_a_followers_request(
     assert decode_request(encode_request(written, 7, "me")[4:]).payload == expected
     if (replica, broker_epoch) != (-1, -1):
         assert written.body == with_kio(expected)
+
+
+def test_what_stays_in_files_is_the_same_answer(tmp_path: Path) -> None:
+    disk = FolderDisk(tmp_path)
+    disk.append("log", bytes(range(256)) * 4)
+    fetched = Fetched(b"in memory", 5, 4, 0, None, [AbortedTransaction(producer_id=7, first_offset=1, last_offset=3, stable_until=3)])
+    for version in range(4, 18):
+        named = [bytes(range(16)), bytes(16)] if version >= 13 else ["t", "u"]
+        answers = {
+            name: [(0, 0, fetched._replace(records=StoredRecords(disk, "log", at, 300))), (1, 0, fetched)]
+            for at, name in enumerate(named)
+        }
+        read = {
+            name: [
+                (i, e, f._replace(records=f.records if i else disk.read("log", at, 300))) for i, e, f in of
+            ]
+            for at, (name, of) in enumerate(answers.items())
+        }
+        streamed = fetch_encoding.response(version, 0, 9, cast(Any, answers))
+        whole = fetch_encoding.response(version, 0, 9, cast(Any, read))
+        assert isinstance(streamed, Streamed)
+        assert streamed.size == whole.size
+        assert encode_response(streamed, 3) == encode_response(whole, 3)
