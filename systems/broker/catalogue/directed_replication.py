@@ -123,4 +123,29 @@ SCHEDULES: dict[str, Directed] = {
         late("b1", 13_000, 2_500, 2_000, kinds=["alter-partition"], to="controllers", direction="out"),
         kill("b1", 14_400, 6_000),
     ),
+    # The active controller keeps b2 and b3 and loses everybody else: it makes b2 the leader, and no majority knows.
+    # Where there is one, b1 leads all the time.
+    "zombie-controller-not-fenced": _on_one_partition(
+        cut("controller", 4_000, 9_000, to="controllers+b1"),
+        cut("b2+b3", 4_000, 9_000, to="controllers-controller"),
+        cut("b1", 10_300, 1_500, shape="clients", how="reject"),
+        kill("b3", 13_500, 1_500),
+        kill("b2", 16_000, 2_000),
+        settings={"controller.quorum.fetch.timeout.ms": 12_000, "broker.session.timeout.ms": 6_000},
+    ),
+    # c3 gives its vote to c2, dies, and gives it to c1. Nobody hears c2 until both lead; then each has the word of
+    # its own term from c3. What b1 tells c2 of b2, c1 never knows.
+    "controller-vote-not-persisted": _on_one_partition(
+        kill("controller-c1", 500, 1_500),
+        late("c2", 500, 3_700, 2_600, kinds=["vote"], to="controllers", direction="out"),
+        late("c3", 500, 12_000, 2_600, kinds=["vote"], to="controllers", direction="out"),
+        late("c2", 4_500, 6_500, 5_000, kinds=["append"], to="controllers", direction="out"),
+        kill("c1", 5_000, 2_000),
+        kill("c3", 5_000, 2_500, step="raft.vote.granted"),
+        cut("b2", 12_500, 6_000, to="b1", how="reject"),
+        kill("c2", 17_000, 8_000),
+        kill("b1", 18_000, 8_500),
+        settings={"controller.quorum.fetch.timeout.ms": 8_000, "broker.session.timeout.ms": 7_000},
+        time_limit_ms=30_000,
+    ),
 }
