@@ -139,7 +139,7 @@ SCHEDULES: dict[str, Directed] = {
         kill("controller-c1", 500, 1_500),
         late("c2", 500, 3_700, 2_600, kinds=["vote"], to="controllers", direction="out"),
         late("c3", 500, 12_000, 2_600, kinds=["vote"], to="controllers", direction="out"),
-        late("c2", 4_500, 6_500, 5_000, kinds=["append"], to="controllers", direction="out"),
+        late("c2", 4_500, 6_500, 5_000, kinds=["append", "voted"], to="controllers", direction="out"),
         kill("c1", 5_000, 2_000),
         kill("c3", 5_000, 2_500, step="raft.vote.granted"),
         cut("b2", 12_500, 6_000, to="b1", how="reject"),
