@@ -29,6 +29,7 @@ BUGS: dict[str, str] = {
     "prepare-not-durable": "a coordinator acts on decisions that are not replicated",
     "marker-acked-before-replicated": "a marker counts before it is replicated",
     "zombie-producer-not-fenced": "the coordinator takes requests of older producer epochs (KIP-98)",
+    "stale-group-coordinator-acks": "a deposed coordinator acknowledges what its successor does not have (KAFKA-20634)",
     "commit-retry-not-idempotent": "the retry of a commit whose answer was lost is refused",
     "txn-timeout-not-enforced": "the coordinator never aborts an expired transaction (KAFKA-5132)",
     "txn-offset-commit-not-group-fenced": "offsets of a former member are taken into a transaction (KIP-447)",

@@ -80,6 +80,8 @@ class Follower:
         high_watermark = min(leader_high_watermark, self._log.end_offset)
         if high_watermark > self.partition.high_watermark:
             self.partition.high_watermark = high_watermark
+            if self.partition.waiting_for_offsets is not None:
+                self.partition.waiting_for_offsets.reached(high_watermark)
         if leader_log_start > self._log.start_offset:
             self.partition.advance_log_start(leader_log_start, "leader")
         return True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kio.schema.errors import ErrorCode
 
 from systems.broker.context import KafkaError
+from systems.broker.coordinator_log import OFFSETS
 from systems.broker.fetching import Fetching
 from systems.broker.metadata import PartitionState
 from systems.broker.producing import Producing
@@ -46,5 +47,9 @@ class Leader(Producing, Fetching):
         """Somebody else leads, or we do again in a newer epoch: what was waiting has an unknown outcome."""
         self.active = False
         over = KafkaError(ErrorCode.not_leader_or_follower, f"{self.name} epoch {self.leader_epoch} is over")
-        self._replicated.fail(over)
         self._begun.fail(over)
+        if "stale-group-coordinator-acks" in self._bugs and self.topic == OFFSETS:
+            # Whoever waits for an offset is told when the partition gets there, whatever stands there then.
+            self._partition.waiting_for_offsets = self._replicated
+        else:
+            self._replicated.fail(over)

@@ -14,7 +14,7 @@ from systems.broker.log.cleaner import Cleaner
 from systems.broker.log.log import Log
 from systems.broker.metadata import BrokerState, PartitionState
 from systems.broker.topic_config import TopicConfig
-from systems.broker.waiting import Watchers
+from systems.broker.waiting import OffsetWaiters, Watchers
 
 _PARTITION_FOLDER: Final = re.compile(r"[a-zA-Z0-9._-]+-[0-9]+\.[0-9a-f]{32}")
 
@@ -79,6 +79,8 @@ class Partition:
         self.leader_id = -1
         self.leader: Leader | None = None
         self.follower: Follower | None = None
+        self.waiting_for_offsets: OffsetWaiters | None = None
+        """Of a former leader here, with bug stale-group-coordinator-acks."""
         self.appended = Watchers()
         """Woken by every append and every change of role: what followers wait for."""
         self.visible = Watchers()

@@ -8,7 +8,7 @@ from harness.catalogue import Directed
 from harness.schedule import Schedule
 from systems.broker.catalogue.faults import cut, late, pause
 from systems.broker.catalogue.producer import PIPELINED
-from systems.broker.catalogue.transactions import ABANDONED, UNDISTURBED
+from systems.broker.catalogue.transactions import ABANDONED, SLOW_MEMBERS, UNDISTURBED
 
 IMPATIENT: dict[str, Any] = {
     "broker.session.timeout.ms": 1500,
@@ -55,7 +55,15 @@ _RECORDS_HELD = Schedule(
 )
 # The group's coordinator sleeps until another one has its place, and wakes with questions waiting.
 _COORDINATOR_SLEEPS = Schedule(
-    tuple(pause("group-coordinator(eos)", at_ms, 4_000) for at_ms in range(3_000, 31_000, 8_000))
+    tuple(pause("group-coordinator(eos)", at_ms, 4_000) for at_ms in range(3_000, 31_000, 6_500))
+)
+
+# Commits wait at a coordinator that only clients still reach, until it has heard of its successor.
+_COMMITS_WAIT = Schedule(
+    tuple(
+        cut("group-coordinator(workers)", at_ms, 2_000)
+        for at_ms in (4_000, 8_700, 14_100, 18_900, 24_400, 29_000)
+    )
 )
 
 SCHEDULES: dict[str, Directed] = {
@@ -107,7 +115,14 @@ SCHEDULES: dict[str, Directed] = {
             "request.timeout.ms": 2000,
         },
         time_limit_ms=36_000,
-        rate=200.0,
+        rate=100.0,
+    ),
+    "stale-group-coordinator-acks": Directed(
+        workload="group",
+        schedule=_COMMITS_WAIT,
+        settings=SLOW_MEMBERS,
+        time_limit_ms=36_000,
+        rate=100.0,
     ),
     "write-without-add-partition": Directed(
         workload="txn",

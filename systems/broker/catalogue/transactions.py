@@ -22,6 +22,21 @@ LONGER_THAN_THE_SESSION = Schedule(
 )
 """Pipelines that find themselves replaced when they can speak again."""
 
+SLOW_MEMBERS = {
+    "group.partitions": 4,
+    "group.record.ms": 60,
+    "group.crash.probability": 0,
+    "group.stall.probability": 0,
+    "group.leave.probability": 0.06,
+    "group.away.max.ms": 500,
+    "request.timeout.ms": 8000,
+    "offsets.commit.timeout.ms": 8000,
+    "broker.session.timeout.ms": 1000,
+    "broker.heartbeat.interval.ms": 200,
+}
+"""Commits are seldom, and waited for until long after another coordinator is elected; members that have nothing to do
+come and go, so that the others are asked again and again where they are."""
+
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="read-uncommitted",
@@ -220,5 +235,17 @@ ENTRIES: tuple[Entry, ...] = (
         workload="eos",
         nemesis="pause",
         remedy="answers only under a lease that ends before leadership can move",
+    ),
+    Entry(
+        name="stale-group-coordinator-acks",
+        priority=2,
+        mechanism="a deposed coordinator takes the high watermark that it follows for the replication of what it wrote "
+        "itself, and acknowledges offsets that were cut off its log",
+        source="KAFKA-20634; apache/kafka#22444",
+        expect=("offset-regression",),
+        workload="group",
+        nemesis="partition",
+        settings=SLOW_MEMBERS,
+        remedy="a write that waits for replication fails with its leader epoch",
     ),
 )
