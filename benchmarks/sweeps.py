@@ -3,7 +3,8 @@
     python benchmarks/sweeps.py throughput --runs 40 --rounds 3
     python benchmarks/sweeps.py memory --runs 2000
 
-A run is `produce` under `kill` with a main phase of two simulated seconds. The ways take turns, and ratios are taken
+For throughput a run is `produce` under `kill` with a main phase of ten simulated seconds; for memory, `register` on the
+store with one of two. The ways take turns, and ratios are taken
 within a round: on a machine that others use, too, they say more than rates do. Processor seconds are starting and
 ending included.
 """
@@ -18,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import msgspec
 
 from harness.campaign import RunLine
 from harness.sweep import campaign
@@ -44,20 +47,18 @@ def main() -> int:
     return 0
 
 
-def _matrix(runs: int) -> Matrix:
-    return Matrix(
-        name="short",
-        nemeses=("kill",),
-        rows=(Row(name="safe"),),
-        time_limit_ms=2_000,
-        seeds=runs,
-    )
+SAFE = Matrix(name="short", nemeses=("kill",), rows=(Row(name="safe"),), time_limit_ms=10_000)
+CHEAP = msgspec.structs.replace(
+    SAFE, system="quorum", workload="register", time_limit_ms=2_000, rate=10, concurrency=2
+)
 
 
-def _sweep(runs: int, where: Executor, observe: Callable[[int], None] = lambda done: None) -> float:
+def _sweep(
+    asked: Matrix, runs: int, where: Executor, observe: Callable[[int], None] = lambda done: None
+) -> float:
     """Seconds that it took."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = campaign.create(Path(scratch), _matrix(runs))
+        folder = campaign.create(Path(scratch), msgspec.structs.replace(asked, seeds=runs))
         started = time.monotonic()
 
         def seen(progress: campaign.Progress, run: RunLine) -> None:
@@ -77,7 +78,7 @@ def _throughput(runs: int, rounds: int) -> None:
         for name in (ONE, TWO, DASK_ONE, DASK_TWO):
             before = _processor_time()
             if name in (ONE, TWO):
-                seconds = _sweep(runs, Cores(1 if name == ONE else 2))
+                seconds = _sweep(SAFE, runs, Cores(1 if name == ONE else 2))
             else:
                 seconds = _on_dask(distributed, runs, 1 if name == DASK_ONE else 2)
             per_minute.setdefault(name, []).append(60 * runs / seconds)
@@ -102,7 +103,7 @@ def _on_dask(distributed: Any, runs: int, workers: int) -> float:
     with distributed.LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
-        return _sweep(runs, executor(f"dask://{cluster.scheduler_address.removeprefix('tcp://')}"))
+        return _sweep(SAFE, runs, executor(f"dask://{cluster.scheduler_address.removeprefix('tcp://')}"))
 
 
 def _memory(runs: int, cores: int) -> None:
@@ -117,7 +118,7 @@ def _memory(runs: int, cores: int) -> None:
             print(f"| {done} | {_resident(os.getpid()) / 1e6:.0f} | {largest / 1e6:.0f} |", flush=True)
             largest = 0
 
-    seconds = _sweep(runs, Cores(cores), observe)
+    seconds = _sweep(CHEAP, runs, Cores(cores), observe)
     print(f"\n{60 * runs / seconds:.0f} runs/min, load {os.getloadavg()[0]:.1f}")
 
 

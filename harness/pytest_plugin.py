@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from harness.spec import Spec
 
 MARK = "chaos"
+NOT_ASKED = ("config", "version", "chaos_version", "time_limit_ms")
+"""Fields of a specification that `chaos.run` does not take: they follow from what it takes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,6 +76,7 @@ class Chaos:
         `time_limit` (seconds, or text such as "30s"), `settings` (a mapping), `bugs`, `backend`, `client`, `final`.
         With `expect`, the test fails unless exactly these anomalies are found.
         """
+        __tracebackhide__ = True
         given = {
             "seeds": seeds,
             "seed": seed,
@@ -93,6 +96,7 @@ class Chaos:
 
         Fails on an anomaly only: a run that was shrunk to a few operations is too thin to be `valid`.
         """
+        __tracebackhide__ = True
         read = _read(spec)
         count = self._seeds or seeds
         return self._judge(read, range(read.seed, read.seed + count), tuple(expect), None, thin=True)
@@ -159,15 +163,17 @@ def _spec(given: Mapping[str, Any]) -> Spec:
     from harness.errors import unknown_name
     from harness.spec import Spec
 
+    __tracebackhide__ = True
+    known = sorted({*Spec.__struct_fields__, "time_limit", "on"} - set(NOT_ASKED))
+    for name in given:
+        if name not in known:
+            raise pytest.UsageError(str(unknown_name("option of chaos.run", name, known)))
     options = dict(given)
     if "time_limit" in options:
         options["time_limit_ms"] = parse_duration_ms(str(options.pop("time_limit")))
     if "on" in options:
         options["backend"] = options.pop("on")
     options["bugs"] = tuple(options.get("bugs", ()))
-    for name in options:
-        if name not in Spec.__struct_fields__:
-            raise pytest.UsageError(str(unknown_name("option of chaos.run", name, Spec.__struct_fields__)))
     return Spec(**options)
 
 
@@ -178,6 +184,7 @@ def _read(spec: str | Path | Spec) -> Spec:
     from harness.errors import UserError
     from harness.spec import Spec
 
+    __tracebackhide__ = True
     if isinstance(spec, Spec):
         return spec
     try:
