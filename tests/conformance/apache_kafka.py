@@ -40,7 +40,7 @@ _JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 def apache_kafka(*, nodes: int = 3, transaction_version: int = 2) -> Iterator[list[Address]]:
     """Runs a cluster of combined brokers and controllers; yields where the nodes listen, in order of their
     ids (1, 2, …). Raises `RuntimeError` with the log of a node that does not start."""
-    class_path = str(_jars() / "*")
+    class_path = str(jars() / "*")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-kafka-")))
         ports = _free_ports(2 * nodes)
@@ -64,7 +64,7 @@ def apache_kafka(*, nodes: int = 3, transaction_version: int = 2) -> Iterator[li
         yield [Address("127.0.0.1", port) for port in brokers]
 
 
-def _jars() -> Path:
+def jars() -> Path:
     """The folder with the class path; fetches it first where it is not there yet."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chaos-harness"
     jars = cache / f"kafka-{VERSION}"
@@ -142,6 +142,10 @@ def _properties(index: int, brokers: list[int], controllers: list[int], data: Pa
         "share.coordinator.state.topic.replication.factor": replication,
         "share.coordinator.state.topic.min.isr": in_sync,
         "group.initial.rebalance.delay.ms": 0,
+        # A consumer group's target is computed by the heartbeat that calls for it, not some time later.
+        "group.consumer.min.assignment.interval.ms": 0,
+        "group.consumer.assignment.interval.ms": 0,
+        "group.consumer.assignor.offload.enable": "false",
         "transaction.max.timeout.ms": 900_000,
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
