@@ -35,7 +35,8 @@ Selectors are resolved when the fault fires, against the cluster's state at that
 `all`, a role in the plural (`brokers`, `controllers`, `clients`), `random`, `minority`, `majority`,
 `one-of(SELECTOR)`, `SELECTOR-SELECTOR` (set difference), `SELECTOR+SELECTOR` (union), or a function of the system:
 `leader(orders/0)`, `followers(orders/0)`, `isr(orders/0)`, `replicas(orders/0)`,
-`outside-isr(orders/0)`, `coordinator(TXN)`, `group-coordinator(GROUP)`, `controller`.
+`outside-isr(orders/0)`, `coordinator(TXN)`, `group-coordinator(GROUP)`, `controller`; of a store
+`replicas(KEY)`, `owner(KEY)`, `outside(KEY)` and, under consensus, `leader(KEY)`.
 A function without its argument (`leader`) takes a random one of the run's subjects. `minority` and
 `majority` draw from each role, so that `minority` never breaks a quorum; `minority(SELECTOR)` and
 `majority(SELECTOR)` draw from the given nodes. `spares` are the nodes that are no members. Client hosts go by their names (`client-0`).

@@ -150,7 +150,8 @@ FAULTS = """\
 What a schedule is made of. `selector` says whom a fault hits, and is resolved when it fires: a node (`b1`), a
 role (`brokers`, `controllers`, `clients`), `all`, `random`, `minority`, `majority`, `leader(orders/0)`,
 `followers(orders/0)`, `isr(orders/0)`, `replicas(orders/0)`, `outside-isr(orders/0)`, `coordinator(ID)`,
-`group-coordinator(GROUP)`, `controller`, `spares` (nodes that do not belong to the cluster now); also `one-of(SELECTOR)`, and `SELECTOR+SELECTOR` and
+`group-coordinator(GROUP)`, `controller`; of a store `replicas(KEY)`, `owner(KEY)`, `outside(KEY)` (who keeps no copy) and,
+under consensus, `leader(KEY)`; `spares` (nodes that do not belong to the cluster now); also `one-of(SELECTOR)`, and `SELECTOR+SELECTOR` and
 `SELECTOR-SELECTOR`. A function without its argument takes one of the run's own topics or ids at random."""
 
 
