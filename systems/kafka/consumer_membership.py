@@ -5,8 +5,8 @@ application polls next, as Java's consumer does: by then what it had polled is p
 heartbeat after that tells the coordinator, who hands it to somebody else only then. A member that is fenced drops everything
 at once, without committing, and joins again.
 
-Offsets are committed and fetched under the member epoch. A partition that was held all the while since it was read is
-committed under the present epoch; of one that was taken away, under the epoch in which it was read, and refused.
+Offsets are committed under the member epoch in which they were read: the coordinator takes them as long as the partition has
+been the member's ever since (KIP-1251).
 """
 
 from __future__ import annotations
@@ -57,8 +57,7 @@ class ConsumerMembership:
         self._assignor = assignor
         self._id = f"{client_id}-{uuid.uuid4().hex[:16]}"
         self._epoch = _JOINS
-        self._since: dict[TopicPartition, int] = {}
-        """What it holds, and the epoch in which each partition was given."""
+        self._held: list[TopicPartition] = []
         self._target: list[TopicPartition] | None = None
         """What it shall hold, where that is something else."""
         self._names: dict[uuid.UUID, str] = {}
@@ -80,7 +79,7 @@ class ConsumerMembership:
     def polls(self) -> None:
         """The application asks for more: it is done with what it was given before."""
         if self._target is not None:
-            self._keep([p for p in self._since if p in self._target])
+            self._keep([p for p in self._held if p in self._target])
 
     async def commit_as(self, membership: Member, offsets: Any) -> None:
         await self._coordinator.commit_offsets(_Read(membership), offsets)
@@ -123,7 +122,7 @@ class ConsumerMembership:
                 await self._leave()
                 self._sooner = asyncio.get_running_loop().create_future()
             return self._retry_s
-        owned = sorted(self._since)
+        owned = sorted(self._held)
         says = None
         if self._tells_all or self._epoch == _JOINS:
             timeout_ms = coordinator._rebalance_timeout_ms
@@ -180,21 +179,21 @@ class ConsumerMembership:
         wanted = [
             TopicPartition(self._names[t], index) for t, indexes in assignment.items() for index in indexes
         ]
-        gone = [p for p in self._since if p not in wanted]
+        gone = [p for p in self._held if p not in wanted]
         self._target = wanted if gone else None
-        new = [p for p in wanted if p not in self._since]
+        new = [p for p in wanted if p not in self._held]
         if new or self._subscriptions.reassignment_in_progress:
-            self._since |= dict.fromkeys(new, self._epoch)
+            self._held += new
             self._reassign()
             self._tell("on_partitions_assigned", new)
             self._hurry()
         return True
 
     def _keep(self, kept: list[TopicPartition]) -> None:
-        gone = [p for p in self._since if p not in kept]
+        gone = [p for p in self._held if p not in kept]
         self._target = None
         if gone:
-            self._since = {p: self._since[p] for p in kept}
+            self._held = kept
             self._reassign()
             self._tell("on_partitions_revoked", gone)
             self._hurry()
@@ -209,7 +208,7 @@ class ConsumerMembership:
         """aiokafka's assignment is replaced as a whole: what stays goes on where it is."""
         subscription = self._subscriptions.subscription
         before = subscription.assignment
-        self._subscriptions.assign_from_subscribed([_library(p) for p in self._since])
+        self._subscriptions.assign_from_subscribed([_library(p) for p in self._held])
         after = subscription.assignment
         for partition in sorted(after.tps & before.tps) if before is not None else ():
             state = before.state_value(partition)
@@ -246,24 +245,16 @@ class ConsumerMembership:
         if not offsets:
             return
         read = assignment if isinstance(assignment, _Read) else _Read(self.current)
-        places = [TopicPartition(*p) for p in offsets]
-        as_who = self._now(read, places)
         request = OffsetCommit(
             self._coordinator.group_id,
-            as_who,
+            read.membership,
             self._instance,
             {TopicPartition(*p): (o.offset, o.metadata) for p, o in offsets.items()},
         )
         response = await self._coordinator._send_req(request)
         for _, partitions, _ in response.topics:
             for _, code, _ in partitions:
-                self._check(code, again=as_who == self.current and self._now(read, places) == as_who)
-
-    def _now(self, read: _Read, partitions: Iterable[TopicPartition]) -> Member:
-        """Under which membership that is committed: the present one, where the partitions have been held ever since."""
-        epoch, member_id = read.membership
-        held = all(self._since.get(p, epoch + 1) <= epoch for p in partitions)
-        return self.current if member_id == self._id and held and self._epoch > _JOINS else read.membership
+                self._check(code, again=False)
 
     async def _do_fetch_offsets(self, partitions: Any) -> dict[Any, OffsetAndMetadata]:
         places = [TopicPartition(*p) for p in partitions]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from harness.node import Address
 
 from .scripts import (
+    consumer_protocol,
     fencing,
     groups,
     groups_administered,
@@ -77,6 +78,7 @@ THEMES = (
     Theme(reading),
     Theme(removing),
     Theme(transactions),
+    Theme(consumer_protocol),
     Theme(fencing),
     Theme(transactions_of_older_clients),
     Theme(transactions_of_older_clients, transaction_version=1),

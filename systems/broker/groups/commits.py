@@ -92,7 +92,13 @@ class OffsetCommits:
             consumer_group = shard.state.consumer_groups.get(request.group_id)
             with self._reporting(request, generation):
                 if consumer_group is not None:
-                    fencing.check_commit(consumer_group, request.member_id, generation, context.version)
+                    fencing.check_commit(
+                        consumer_group,
+                        request.member_id,
+                        generation,
+                        self._partitions(request),
+                        context.version,
+                    )
                 else:
                     check_commit(
                         shard.state.groups.get(request.group_id),
@@ -137,7 +143,9 @@ class OffsetCommits:
         consumer_group = shard.state.consumer_groups.get(request.group_id)
         with self._reporting(request, generation):
             if consumer_group is not None:
-                fencing.check_transactional_commit(consumer_group, member_id, generation)
+                fencing.check_transactional_commit(
+                    consumer_group, member_id, generation, self._partitions(request)
+                )
             else:
                 check_transactional_commit(
                     shard.state.groups.get(request.group_id),
@@ -206,6 +214,16 @@ class OffsetCommits:
             "topics": [{"name": name, "partitions": parts} for name, parts in by_topic.items()],
             "error_code": ErrorCode.none,
         }
+
+    def _partitions(self, request: Any) -> list[tuple[str, int]]:
+        """Of topics that exist, by their ids."""
+        topics = self._broker.image.topics
+        return [
+            (topics[topic.name].id.hex(), partition.partition_index)
+            for topic in request.topics
+            if topic.name in topics
+            for partition in topic.partitions
+        ]
 
     def _records(self, request: Any) -> tuple[list[tuple[TopicPartition, Committed]], list[Record]]:
         """What is committed, and the log records that say so, in the same order. Partitions that are refused

@@ -12,10 +12,11 @@ from systems.broker import messages
 from systems.broker.context import Broker, Handler, KafkaError, RequestContext
 from systems.broker.coordinator_log import CoordinatorLog
 from systems.broker.groups import codec
+from systems.broker.groups.consumer_protocol.state import ConsumerGroup
 from systems.broker.groups.expiry import MS_PER_MINUTE, expired, is_subscribed
 from systems.broker.groups.offsets import TopicPartition
 from systems.broker.groups.shard import Groups, GroupShard
-from systems.broker.groups.state import State
+from systems.broker.groups.state import Group, State
 
 DELETE_GROUPS = 42
 OFFSET_DELETE = 47
@@ -76,10 +77,10 @@ class Deletion:
         """Only without members: whoever is one would commit into nothing."""
         try:
             shard = self._log.shard_of(group_id)
-            group = shard.state.groups.get(group_id)
+            group = _group(shard, group_id)
             if not _exists(shard, group_id):
                 return ErrorCode.group_id_not_found
-            if group is not None and group.state is not State.EMPTY:
+            if group is not None and group.state != State.EMPTY:
                 return ErrorCode.non_empty_group
             await self._forget(shard, group_id, sorted(shard.state.offsets.committed.get(group_id, {})))
             await self._remove_if_unused(shard, group_id)
@@ -88,11 +89,11 @@ class Deletion:
         return ErrorCode.none
 
     async def _delete_offsets(self, shard: GroupShard, request: Any) -> dict[TopicPartition, ErrorCode]:
-        group = shard.state.groups.get(request.group_id)
+        group = _group(shard, request.group_id)
         if not _exists(shard, request.group_id):
             raise KafkaError(ErrorCode.group_id_not_found)
-        lives = group is not None and group.state is not State.EMPTY
-        if group is not None and lives and group.protocol_type != "consumer":
+        lives = group is not None and group.state != State.EMPTY
+        if isinstance(group, Group) and lives and group.protocol_type != "consumer":
             raise KafkaError(ErrorCode.non_empty_group)
         codes: dict[TopicPartition, ErrorCode] = {}
         for topic in request.topics:
@@ -113,7 +114,8 @@ class Deletion:
         while True:
             await asyncio.sleep(self._check_s)
             for shard in self._log.shards():
-                for group_id in sorted({*shard.state.groups, *shard.state.offsets.committed}):
+                state = shard.state
+                for group_id in sorted({*state.groups, *state.consumer_groups, *state.offsets.committed}):
                     try:
                         await self._expire(shard, group_id)
                     except KafkaError:
@@ -147,14 +149,24 @@ class Deletion:
             shard.state.offsets.forget(group_id, partition, position)
 
     async def _remove_if_unused(self, shard: GroupShard, group_id: str) -> None:
-        group = shard.state.groups.get(group_id)
-        offsets = shard.state.offsets
-        if group is None or group.state is not State.EMPTY or group.promised or offsets.knows(group_id):
+        async with shard.state.turn(group_id):
+            await self._remove(shard, group_id)
+
+    async def _remove(self, shard: GroupShard, group_id: str) -> None:
+        group = _group(shard, group_id)
+        if group is None or group.state != State.EMPTY or shard.state.offsets.knows(group_id):
+            return
+        if isinstance(group, Group) and group.promised:
             return
         # From here on nobody finds it: who joins meanwhile begins another one, whose record comes later.
-        del shard.state.groups[group_id]
+        shard.state.forget(group_id)
         await self._log.append(shard, [(codec.encode(codec.GroupKey(group_id)), None)])
 
 
+def _group(shard: GroupShard, group_id: str) -> Group | ConsumerGroup | None:
+    """Of either protocol."""
+    return shard.state.groups.get(group_id) or shard.state.consumer_groups.get(group_id)
+
+
 def _exists(shard: GroupShard, group_id: str) -> bool:
-    return group_id in shard.state.groups or shard.state.offsets.knows(group_id)
+    return _group(shard, group_id) is not None or shard.state.offsets.knows(group_id)

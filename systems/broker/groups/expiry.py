@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 
+from systems.broker.groups.consumer_protocol.state import ConsumerGroup
 from systems.broker.groups.offsets import TopicPartition
 from systems.broker.groups.shard import Groups
 from systems.broker.groups.state import Group, State
@@ -20,11 +21,11 @@ def expired(
     state: Groups, group_id: str, now_ms: int, retention_ms: float, *, also_in_use: bool = False
 ) -> list[TopicPartition]:
     """What is to be forgotten now. `also_in_use`: the mistake of counting from the commit while members live."""
-    group = state.groups.get(group_id)
+    group = state.groups.get(group_id) or state.consumer_groups.get(group_id)
     found: list[TopicPartition] = []
     for partition, entry in sorted(state.offsets.committed.get(group_id, {}).items()):
         since_ms = entry.committed_ms
-        if group is not None and group.state is State.EMPTY:
+        if group is not None and group.state == State.EMPTY:
             since_ms = max(since_ms, group.emptied_ms)
         elif group is not None and not also_in_use and is_subscribed(group, partition[0]):
             continue
@@ -33,8 +34,10 @@ def expired(
     return found
 
 
-def is_subscribed(group: Group, topic: str) -> bool:
+def is_subscribed(group: Group | ConsumerGroup, topic: str) -> bool:
     """Whether a member says so; a protocol whose subscriptions cannot be read counts as subscribed to everything."""
+    if isinstance(group, ConsumerGroup):
+        return topic in group.topics
     if group.protocol_type != "consumer":
         return True
     for member in group.members.values():

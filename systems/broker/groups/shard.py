@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from systems.broker.coordinator_log import Entry, Marker, Shard
 from systems.broker.groups import codec
 from systems.broker.groups.consumer_protocol.state import ConsumerGroup
@@ -14,6 +16,11 @@ class Groups:
         self.groups: dict[str, Group] = {}
         self.consumer_groups: dict[str, ConsumerGroup] = {}
         self.offsets = Offsets()
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def turn(self, group_id: str) -> asyncio.Lock:
+        """Held while a group of the new protocol changes, or is removed: one change at a time."""
+        return self._turns.setdefault(group_id, asyncio.Lock())
 
     def group(self, group_id: str) -> Group:
         """The classic one of that name, made at first sight."""

@@ -6,7 +6,6 @@ a member is told is durable, and the next coordinator goes on from there.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,13 +48,11 @@ class ConsumerProtocol:
         self._heartbeat_ms = int(config.get("group.consumer.heartbeat.interval.ms", _HEARTBEAT_MS))
         session_ms = int(config.get("group.consumer.session.timeout.ms", _SESSION_MS))
         self._clocks = Clocks(session_ms / 1_000, self._silent)
-        self._turns: dict[str, asyncio.Lock] = {}
 
     def has(self, shard: GroupShard, group_id: str) -> bool:
         """Whether it has members, or may have some in a moment: then no classic member can join."""
         group = shard.state.consumer_groups.get(group_id)
-        changes = group_id in self._turns and self._turns[group_id].locked()
-        return changes or (group is not None and bool(group.members))
+        return shard.state.turn(group_id).locked() or (group is not None and bool(group.members))
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
         return {
@@ -130,7 +127,7 @@ class ConsumerProtocol:
         self, shard: GroupShard, group_id: str, decide: Decide, *, makes: bool = False
     ) -> tuple[ConsumerGroup, ConsumerGroup]:
         """The group before and after, durable. `makes`: where there is none, a new one."""
-        async with self._turns.setdefault(group_id, asyncio.Lock()):
+        async with shard.state.turn(group_id):
             self._log.check_leads(shard)
             before = self._group(shard, group_id, makes=makes)
             after = decide(before)

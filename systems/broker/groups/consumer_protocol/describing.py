@@ -34,7 +34,7 @@ def described(group: ConsumerGroup, image: MetadataImage) -> dict[str, Any]:
                 "client_id": m.client_id,
                 "client_host": m.client_host,
                 "subscribed_topic_names": m.subscribed,
-                "subscribed_topic_regex": m.regex,
+                "subscribed_topic_regex": m.regex or "",
                 "assignment": _assignment(m.assigned, image),
                 "target_assignment": _assignment(group.target.get(m.id, ()), image),
                 "member_type": _CONSUMER_MEMBER,

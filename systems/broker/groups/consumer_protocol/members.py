@@ -60,12 +60,13 @@ def beaten(
     """The group after the heartbeat, and its sender in it. Raises `KafkaError` for who is not, or no longer, who it says."""
     after, member = _admitted(group, beat, rules)
     told = _as_told(member, beat)
-    if member.id not in after.members or _subscription(told) != _subscription(member):
+    if _subscription(told) != _subscription(member):
         after = msgspec.structs.replace(after, epoch=after.epoch + 1)
     after = after.with_member(told)
     topics = shapes(after.members.values(), image)
     if topics != after.topics:
-        after = msgspec.structs.replace(after, topics=topics, epoch=max(after.epoch, group.epoch + 1))
+        # One change, however many reasons it has.
+        after = msgspec.structs.replace(after, topics=topics, epoch=group.epoch + 1)
     if after.epoch > after.assignment_epoch:
         after = msgspec.structs.replace(after, assignor=_chosen(after, rules))
         after = msgspec.structs.replace(after, assignment_epoch=after.epoch, target=target_of(after))
@@ -112,7 +113,9 @@ def _admitted(group: ConsumerGroup, beat: Beat, rules: Rules) -> tuple[ConsumerG
             return group, holder
     member = group.members.get(beat.member_id)
     if member is not None:
-        check_epoch(member, beat.epoch, beat.owned)
+        # Who begins anew under its id says that it holds nothing, and goes on from there.
+        if not joins:
+            check_epoch(member, beat.epoch, beat.owned)
         return group, member
     if not joins:
         raise KafkaError(ErrorCode.unknown_member_id)
@@ -127,7 +130,6 @@ def _taken_up(
     """A static member comes back under a new id: it takes up the place of who left under its name, and nobody else need
     know. Of one that has not left it is not known whether it still lives."""
     if holder.id == beat.member_id and holder.epoch != LEFT_FOR_A_WHILE:
-        check_epoch(holder, beat.epoch, beat.owned)
         return group, holder
     if holder.epoch != LEFT_FOR_A_WHILE:
         raise KafkaError(ErrorCode.unreleased_instance_id)
@@ -164,7 +166,7 @@ def _or(value: int | None, known: int) -> int:
 
 
 def _subscription(member: ConsumerMember) -> tuple[object, ...]:
-    """Whatever of a member calls for another assignment where it changes."""
+    """Whatever of a member calls for another assignment where it changes, or where it is a newcomer's."""
     return member.subscribed, member.regex, member.assignor, member.instance, member.rack
 
 

@@ -49,6 +49,7 @@ def _step(
     hurries: bool,
 ) -> ConsumerMember:
     target = group.target.get(member.id, ())
+    since = dict(zip(member.assigned, member.since, strict=True))
     kept = tuple(p for p in member.assigned if p in target)
     given_up = tuple(p for p in member.assigned if p not in target)
     if given_up and _holds(owned, given_up):
@@ -58,18 +59,21 @@ def _step(
             previous_epoch=member.epoch,
             state=MemberState.UNREVOKED_PARTITIONS,
             assigned=kept,
+            since=tuple(since[p] for p in kept),
             revoking=given_up,
         )
     # The rule: free is what nobody has and nobody may have, not what somebody was told to give up.
     owners = {} if hurries else group.owners()
     added = tuple(p for p in target if p not in kept and owners.get(p, member.id) == member.id)
     complete = len(kept) + len(added) == len(target)
+    assigned = tuple(sorted((*kept, *added)))
     return msgspec.structs.replace(
         member,
         epoch=group.assignment_epoch,
         previous_epoch=member.epoch,
         state=MemberState.STABLE if complete else MemberState.UNRELEASED_PARTITIONS,
-        assigned=tuple(sorted((*kept, *added))),
+        assigned=assigned,
+        since=tuple(since.get(p, group.assignment_epoch) for p in assigned),
         revoking=(),
     )
 

@@ -24,9 +24,8 @@ _MEMBERS_NAME_THEMSELVES_SINCE = 1
 
 def check_request(context: RequestContext, request: Any) -> None:
     """Raises INVALID_REQUEST for what no member may say."""
-    subscribes = bool(request.subscribed_topic_names) or bool(
-        getattr(request, "subscribed_topic_regex", None)
-    )
+    regex = getattr(request, "subscribed_topic_regex", None)
+    subscribes = request.subscribed_topic_names is not None or regex is not None
     joins = request.member_epoch == JOINS
     wrong = {
         "GroupId must not be empty": not request.group_id.strip(),

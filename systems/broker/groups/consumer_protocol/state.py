@@ -32,7 +32,8 @@ class MemberState(enum.StrEnum):
 
 
 class ConsumerMember(msgspec.Struct, frozen=True):
-    """`assigned` is what it may use; `revoking` what it was told to give up and may still hold."""
+    """`assigned` is what it may use, each partition since the epoch in `since` at its place; `revoking` what it was told to
+    give up and may still hold."""
 
     id: str
     client_id: str = ""
@@ -47,6 +48,7 @@ class ConsumerMember(msgspec.Struct, frozen=True):
     previous_epoch: int = JOINS
     state: MemberState = MemberState.STABLE
     assigned: tuple[Partition, ...] = ()
+    since: tuple[int, ...] = ()
     revoking: tuple[Partition, ...] = ()
 
 
@@ -61,8 +63,8 @@ class ConsumerGroup(msgspec.Struct, frozen=True, tag_field="type", tag="consumer
     """One group; members in order of joining. What is written to the log is this, whole."""
 
     id: str
-    epoch: int = 0
-    assignment_epoch: int = 0
+    epoch: int = 1
+    assignment_epoch: int = 1
     assignor: str = ""
     topics: dict[str, TopicShape] = msgspec.field(default_factory=dict)
     members: dict[str, ConsumerMember] = msgspec.field(default_factory=dict)
@@ -93,10 +95,12 @@ class ConsumerGroup(msgspec.Struct, frozen=True, tag_field="type", tag="consumer
         return msgspec.structs.replace(self, members=self.members | {member.id: member})
 
     def without(self, member_id: str) -> ConsumerGroup:
-        """The others, in a new epoch: what it had is free."""
+        """The others, in a new epoch: what it had is free. For nobody no target is wanting."""
+        members = {name: m for name, m in self.members.items() if name != member_id}
         return msgspec.structs.replace(
             self,
             epoch=self.epoch + 1,
-            members={name: m for name, m in self.members.items() if name != member_id},
+            assignment_epoch=self.assignment_epoch if members else self.epoch + 1,
+            members=members,
             target={name: t for name, t in self.target.items() if name != member_id},
         )
