@@ -10,7 +10,8 @@ Topic `events` is filled by the first slots (`workloads.sending`). The others ar
 - `auto-commit-async`: the same, but processing goes on beside polling, and a crash loses what was only queued.
 - `eos`: effects and offsets in one transaction, which the group's generation fences (KIP-447).
 
-After heal and recovery the members drain the topic; then the effects and the topic are read back.
+The topic may get more partitions meanwhile (`group.grow.to`), which members come to know of when their metadata is
+refreshed. After heal and recovery the members drain the topic; then the effects and the topic are read back.
 """
 
 from __future__ import annotations
@@ -20,20 +21,21 @@ from typing import Any
 
 from harness.capabilities import Groups, TopicPartition
 from harness.errors import UserError
-from harness.generators import BySlot, Generator, Phases, Rate
+from harness.generators import BySlot, Generator, Once, Phases, Rate
 from harness.settings import Setting
 from harness.topology import Topology
-from harness.workload import Client, Test
+from harness.workload import Client, Invocation, Test
 from workloads.draining import OnceMore
 from workloads.group_effects import Effects, Transactions
 from workloads.group_effects import Topic as EffectsTopic
 from workloads.group_member import Member
 from workloads.group_policies import EOS, SETTINGS
 from workloads.group_turns import AskEffects, DrainGroup, Hazards, Turns
+from workloads.growth import GrowingSends, Growth
 from workloads.log_client import LogClient
 from workloads.reading import partitions_of
 from workloads.reading_back import ReadBack, Reader
-from workloads.sending import Sender, Sends
+from workloads.sending import Sender
 from workloads.topics import create_topics
 
 TOPIC, EFFECTS, GROUP = "events", "effects", "workers"
@@ -70,7 +72,7 @@ class Group:
         partitions = int(test.config["group.partitions"])
         topics = {TOPIC: partitions}
         if test.config["group.policy"] == EOS:
-            topics[EFFECTS] = partitions
+            topics[EFFECTS] = _most(test.config)
         await create_topics(test, topics)
 
     def client(self, test: Test, slot: int, process: int, host: str) -> Client:
@@ -95,6 +97,7 @@ class Group:
         store = EffectsTopic(log, partitions_of(EFFECTS, len(_events(config)))) if exactly_once else effects
         handlers = {
             "send": sender.send,
+            "grow": Growth(log).grow,
             "consume": member.consume,
             "effects": store.effects,
             "final-read": reader.final_read,
@@ -103,7 +106,8 @@ class Group:
 
     def generator(self, test: Test) -> Generator:
         feeders = _feeders(test)
-        self._sends = Rate(Sends([str(p) for p in _events(test.config)]), test.rate * SEND_SHARE)
+        partitions, most = int(test.config["group.partitions"]), _most(test.config)
+        self._sends = Rate(GrowingSends(TOPIC, partitions, grow_to=most), test.rate * SEND_SHARE)
         turns = Rate(Turns(self.hazards(test)), test.rate * (1 - SEND_SHARE))
         slots: dict[int, Generator] = dict.fromkeys(feeders, self._sends)
         slots.update(dict.fromkeys(range(feeders.stop, test.concurrency), turns))
@@ -121,7 +125,9 @@ class Group:
         draining: dict[int, Generator] = dict.fromkeys(
             range(_feeders(test).stop, test.concurrency), DrainGroup(names, limit_ms=limit_ms * 0.4)
         )
+        grown = [Invocation(f="grow", key=TOPIC, value=len(names))] if _grows(test.config) else []
         return Phases(
+            Once(grown),
             BySlot(once_more),
             BySlot(draining),
             AskEffects(limit_ms=limit_ms * 0.2),
@@ -130,7 +136,16 @@ class Group:
 
 
 def _events(config: Mapping[str, Any]) -> list[TopicPartition]:
-    return partitions_of(TOPIC, int(config["group.partitions"]))
+    """Those that there are in the end."""
+    return partitions_of(TOPIC, _most(config))
+
+
+def _most(config: Mapping[str, Any]) -> int:
+    return max(int(config["group.partitions"]), int(config["group.grow.to"]))
+
+
+def _grows(config: Mapping[str, Any]) -> bool:
+    return _most(config) > int(config["group.partitions"])
 
 
 def _feeders(test: Test) -> range:

@@ -41,6 +41,14 @@ SETTINGS: tuple[Setting, ...] = (
         maximum=1_000,
     ),
     Setting(
+        name="group.grow.to",
+        default=0,
+        doc="Partitions that topic events has in the end: one more after every so many sends; 0: it stays as it is",
+        scope="workload",
+        minimum=0,
+        maximum=1_000,
+    ),
+    Setting(
         name="group.batch.records",
         default=20,
         doc="Records that one poll takes at most",

@@ -22,11 +22,12 @@ from harness.errors import UserError
 from harness.generators import BySlot, Context, Generator, Once, Phases, Rate, Wait
 from harness.settings import Setting
 from harness.topology import Topology
-from harness.workload import Client, Completion, Invocation, Test, info, ok
+from harness.workload import Client, Completion, Invocation, Test
 from workloads.draining import OnceMore, PollToTheEnd
+from workloads.growth import SENDS_BEFORE_GROWTH, Growth
 from workloads.log_client import LogClient
 from workloads.partitioners import NAMES, Partitioner, partitioner
-from workloads.reading import PROGRAMMING_ERRORS, describe, partitions_of
+from workloads.reading import partitions_of
 from workloads.reading_back import ReadBack, Reader
 from workloads.sending import Sender
 from workloads.tailing import Polls, Tail
@@ -35,7 +36,6 @@ from workloads.topics import create_topics
 TOPIC = "events"
 SEND_SHARE = 0.6
 IDLE_MS = 20.0
-SENDS_BEFORE_GROWTH = 60
 
 
 class KeyedOrder:
@@ -159,20 +159,6 @@ def _grows(config: Mapping[str, Any]) -> bool:
 def _consumers(concurrency: int) -> list[int]:
     """Every second slot, so that sends and polls share the hosts as in workload `produce`."""
     return [slot for slot in range(concurrency) if slot % 2]
-
-
-class Growth:
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    async def grow(self, op: Invocation) -> Completion:
-        try:
-            await self._log.add_partitions(str(op.key), int(op.value))
-        except PROGRAMMING_ERRORS:
-            raise
-        except Exception as error:
-            return info(describe(error))
-        return ok(op.value)
 
 
 class KeyedSends:

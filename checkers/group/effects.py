@@ -20,7 +20,8 @@ def lost(turns: Sequence[Turn], store: Store, seen: Observations) -> tuple[list[
         return [], [
             f"the group's effects were never read to their end, after {len(turns)} turns of its members"
         ]
-    done = {(e.partition, e.offset) for e in store.effects}
+    # By value, too: after a truncation an offset holds another record than the one that was processed.
+    done = {(e.partition, e.offset, e.value) for e in store.effects}
     came_to = _reached(turns)
     found: list[Violation] = []
     doubts: list[str] = []
@@ -45,10 +46,10 @@ def lost(turns: Sequence[Turn], store: Store, seen: Observations) -> tuple[list[
                 position,
                 store,
                 operation,
-                last=_last_who_had(turns, name, offset),
+                last=_last_who_had(turns, name, offset, value),
             )
             for offset, value in final.values.items()
-            if offset < position and (name, offset) not in done
+            if offset < position and (name, offset, value) not in done
         ]
         # Below the log's start (rule 7): removed on purpose, and who had not come to it never will.
         found += [
@@ -67,7 +68,7 @@ def lost(turns: Sequence[Turn], store: Store, seen: Observations) -> tuple[list[
             if offset is not None
             and offset < final.log_start
             and partition.writes.outcome[row] == "ok"
-            and (name, offset) not in done
+            and (name, offset, partition.writes.value[row]) not in done
         ]
     return found, doubts
 
@@ -75,9 +76,9 @@ def lost(turns: Sequence[Turn], store: Store, seen: Observations) -> tuple[list[
 def duplicates(store: Store) -> list[Violation]:
     if store.operation is None:
         return []
-    times: dict[tuple[str, int], list[Effect]] = {}
+    times: dict[tuple[str, int, Value], list[Effect]] = {}
     for effect in store.effects:
-        times.setdefault((effect.partition, effect.offset), []).append(effect)
+        times.setdefault((effect.partition, effect.offset, effect.value), []).append(effect)
     return [
         Violation(
             name="consume-duplicate",
@@ -86,7 +87,7 @@ def duplicates(store: Store) -> list[Violation]:
             operations=(store.operation,),
             value=offset,
         )
-        for (partition, offset), effects in times.items()
+        for (partition, offset, _), effects in times.items()
         if len(effects) > 1
     ]
 
@@ -117,9 +118,10 @@ def _reached(turns: Sequence[Turn]) -> dict[str, tuple[int, Operation]]:
     return reached
 
 
-def _last_who_had(turns: Sequence[Turn], partition: str, offset: int) -> Operation | None:
+def _last_who_had(turns: Sequence[Turn], partition: str, offset: int, value: Value) -> Operation | None:
     """The last turn in which somebody was given the record."""
-    had = [t.operation for t in turns if any(p == partition and o == offset for p, o, _ in t.records)]
+    record = partition, offset, value
+    had = [t.operation for t in turns if record in t.records]
     return had[-1] if had else None
 
 

@@ -12,7 +12,7 @@ NS_PER_MS = 1_000_000
 
 
 def measures(turns: Sequence[Turn], store: Store) -> dict[str, Any]:
-    done = len({(e.partition, e.offset) for e in store.effects})
+    done = len({(e.partition, e.offset, e.value) for e in store.effects})
     commits = [commit.outcome for turn in turns for commit in turn.commits]
     return {
         "processed": done,

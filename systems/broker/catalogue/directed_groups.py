@@ -52,6 +52,15 @@ _COORDINATORS_LOAD_SLOWLY = Schedule(
         )
     )
 )
+# The only replica in sync has been read to its end when it dies, and one that lags behind takes its place. By the time
+# that the readers come back, others have written beyond where they stand.
+_READERS_ARE_FURTHER_THAN_THE_NEXT_LEADER = Schedule(
+    (
+        cut("followers(events/1)", 7_500, 9_000, shape="peers"),
+        kill("isr(events/1)", 10_000, 12_000),
+        cut("client-2+client-3+client-4+client-5+client-6+client-7", 10_100, 8_000),
+    )
+)
 
 SCHEDULES: dict[str, Directed] = {
     "commit-before-processing": Directed(
@@ -75,6 +84,27 @@ SCHEDULES: dict[str, Directed] = {
         settings=UNDISTURBED
         | FORGOTTEN
         | {"group.break.ms": 6_000, "session.timeout.ms": 3_000, "auto.offset.reset": "latest"},
+    ),
+    "reset-latest-on-new-partition": Directed(
+        workload="group",
+        schedule=Schedule(),
+        settings=UNDISTURBED
+        | {"group.grow.to": 6, "metadata.max.age.ms": 3_000, "auto.offset.reset": "latest"},
+        time_limit_ms=12_000,
+        rate=80.0,
+    ),
+    "consumer-position-past-truncation": Directed(
+        workload="group",
+        schedule=_READERS_ARE_FURTHER_THAN_THE_NEXT_LEADER,
+        settings=UNDISTURBED
+        | {
+            "unclean.leader.election.enable": True,
+            "min.insync.replicas": 1,
+            "replica.lag.time.max.ms": 1_000,
+            "group.partitions": 2,
+        },
+        time_limit_ms=25_000,
+        rate=80.0,
     ),
     "assign-before-revoke-ack": Directed(
         workload="rebalance-storm", schedule=Schedule(), time_limit_ms=15_000, rate=100.0
