@@ -7,6 +7,7 @@
 Held against each other are offsets, never times. A view may show something later than what was acknowledged, and may
 miss a key that a delete of unknown outcome has taken since. Removing is a cleaner's work, so that this is what proves
 a cleaner wrong: what it keeps of a key is the last committed record, and a tombstone until everybody could see it.
+What was put once has one offset in all views.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class CompactionChecker:
         "compaction-lost-key": "a view that was read to the end misses the last acknowledged value of a key, or shows an older one",
         "compaction-resurrected-key": "a view that was read to the end shows a key although it was deleted later",
         "aborted-read": "a view shows a value whose write certainly failed",
+        "duplicate": "views show what was put once at two offsets",
         "phantom-read": "a view shows a value that nobody wrote to the key",
     }
 
@@ -51,6 +53,7 @@ class CompactionChecker:
         found = [violation for view in views for violation in _unwritten(view, keys)]
         for view in judged:
             found += _behind(view, keys)
+        found += _twice(views, keys)
         acknowledged = sum(o.outcome == "ok" for of_key in keys.values() for o in of_key.every)
         doubt = None
         if not acknowledged:
@@ -147,6 +150,31 @@ def _violation(name: str, key: str, last: Operation, view: Operation, shows: str
         operations=(last, view),
         value=last.invoke.value,
     )
+
+
+def _twice(views: list[Operation], keys: Mapping[str, Writes]) -> list[Violation]:
+    """A record keeps its offset for as long as it is there: what is shown at another one was appended once more."""
+    first: dict[str, tuple[int, Operation]] = {}
+    found: dict[str, Violation] = {}
+    for view in views:
+        assert view.completion is not None
+        for key, (offset, value) in view.completion.value.items():
+            write = keys[key].by_value.get(str(value)) if key in keys else None
+            if write is None:
+                continue
+            at, before = first.setdefault(str(value), (offset, view))
+            if at != offset and str(value) not in found:
+                found[str(value)] = Violation(
+                    name="duplicate",
+                    where=where(key, "table"),
+                    sentence=(
+                        f"process {write.process} put {quoted(value)} once, but the view of process {before.process} shows "
+                        f"it from offset {at} and the view of process {view.process} from offset {offset}"
+                    ),
+                    operations=(write, before, view),
+                    value=value,
+                )
+    return list(found.values())
 
 
 def _unwritten(view: Operation, keys: Mapping[str, Writes]) -> list[Violation]:

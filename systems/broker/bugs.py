@@ -40,6 +40,7 @@ BUGS: dict[str, str] = {
     "generation-not-fenced": "offset commits of an older generation are accepted",
     "cleaner-keeps-oldest": "compaction keeps the first record of a key instead of the last",
     "cleaner-beyond-lso": "compaction lets uncommitted records replace committed ones (KAFKA-5196)",
+    "compaction-drops-last-sequence": "compaction drops the batch that tells a producer's sequence (Redpanda #3552)",
     "tombstone-dropped-before-older-value": "compaction drops a tombstone before what it deletes",
     "cleaner-dedupes-control-records": "compaction keeps one transaction marker of many",
     "marker-removed-before-data": "compaction drops an abort marker before its records (KAFKA-8522)",

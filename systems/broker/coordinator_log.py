@@ -199,7 +199,7 @@ class CoordinatorLog(Generic[S]):
             if error.code is ErrorCode.not_enough_replicas:
                 raise KafkaError(ErrorCode.coordinator_not_available, str(error)) from error
             raise
-        if shard.lost and "stale-group-coordinator-acks" not in self._broker.env.bugs:
+        if "stale-group-coordinator-acks" not in self._broker.env.bugs and shard.lost:
             raise KafkaError(ErrorCode.not_coordinator, "leadership moved during the append")
         return appended
 

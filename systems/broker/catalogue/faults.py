@@ -27,9 +27,9 @@ def kill(selector: str, at_ms: int, duration_ms: int, step: str | None = None) -
     )
 
 
-def power(selector: str, at_ms: int, duration_ms: int) -> Fault:
+def power(selector: str, at_ms: int, duration_ms: int, **params: Any) -> Fault:
     """What was not synced is gone."""
-    return Fault(at_ms=at_ms, kind="power", selector=selector, duration_ms=duration_ms)
+    return Fault(at_ms=at_ms, kind="power", selector=selector, duration_ms=duration_ms, params=params)
 
 
 def late(selector: str, at_ms: int, duration_ms: int, latency_ms: int, **params: Any) -> Fault:
@@ -46,3 +46,8 @@ def late(selector: str, at_ms: int, duration_ms: int, latency_ms: int, **params:
 def pause(selector: str, at_ms: int, duration_ms: int) -> Fault:
     """Asleep, with what it is asked piling up."""
     return Fault(at_ms=at_ms, kind="pause", selector=selector, duration_ms=duration_ms)
+
+
+def wipe(selector: str, at_ms: int, duration_ms: int) -> Fault:
+    """With its disk."""
+    return Fault(at_ms=at_ms, kind="wipe", selector=selector, duration_ms=duration_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.catalogue import Directed, Entry
 from harness.schedule import Schedule
-from systems.broker.catalogue.faults import kill
+from systems.broker.catalogue.faults import cut, kill, wipe
 
 OFTEN = {
     "compacted-kv.policy": "compact",
@@ -16,6 +16,17 @@ OFTEN = {
 MANY_DELETES = OFTEN | {"compacted-kv.keys": 100, "compacted-kv.delete.share": 0.4}
 TRANSACTIONS = OFTEN | {"compacted-kv.transaction.share": 0.8, "compacted-kv.abort.probability": 0.5}
 MANY_KEYS = TRANSACTIONS | {"compacted-kv.keys": 100}
+ONE_TABLE = OFTEN | {
+    "compacted-kv.partitions": 1,
+    "compacted-kv.keys": 30,
+    "compacted-kv.transaction.share": 0,
+    "compacted-kv.delete.share": 0,
+    "compacted-kv.views.per.second": 20,
+    "log.cleaner.delete.retention.ms": 60_000,
+    "op.timeout.ms": 30_000,
+    "broker.session.timeout.ms": 1500,
+    "broker.heartbeat.interval.ms": 300,
+}
 UNDISTURBED = Schedule()
 EVERYBODY_RESTARTS = Schedule(
     (kill("b1", 8_000, 1_000), kill("b2", 10_000, 1_000), kill("b3", 12_000, 1_000))
@@ -80,6 +91,32 @@ ENTRIES: tuple[Entry, ...] = (
         remedy="a marker goes after the last of its records, and after a delay",
         directed=Directed(
             workload="compacted-kv", schedule=EVERYBODY_RESTARTS, settings=TRANSACTIONS, time_limit_ms=25_000
+        ),
+    ),
+    Entry(
+        name="compaction-drops-last-sequence",
+        priority=2,
+        mechanism="the cleaner removes a producer's last batch with its records, and a replica that knows producers from "
+        "the log alone takes the retry for something new",
+        source="redpanda-data/redpanda#3552; apache/kafka#10914",
+        expect=("duplicate",),
+        workload="compacted-kv",
+        nemesis="partition+kill",
+        settings=ONE_TABLE,
+        remedy="the last batch of a producer stays, if need be empty",
+        # Clients do not hear that their puts are appended. These are replaced in the table and compacted; replicas that
+        # lost their disks learn the log anew, and one of them leads when the clients ask again.
+        directed=Directed(
+            workload="compacted-kv",
+            schedule=Schedule(
+                (
+                    cut("client-0+client-1", 5_000, 9_000, direction="in"),
+                    wipe("followers(table/0)", 8_000, 500),
+                    kill("leader(table/0)", 11_500, 7_000),
+                )
+            ),
+            settings=ONE_TABLE,
+            time_limit_ms=22_000,
         ),
     ),
 )

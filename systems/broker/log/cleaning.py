@@ -106,7 +106,8 @@ def clean(
     header: BatchHeader, batch: bytes, rules: Rules, transactions: Transactions, *, keep: bool
 ) -> Cleaned | None:
     """Pass 2 for one batch; None where nothing of it stays. With `keep` its place stays, if need be empty."""
-    keep = keep or header.last_offset in rules.last_batches
+    if "compaction-drops-last-sequence" not in rules.bugs:
+        keep = keep or header.last_offset in rules.last_batches
     if header.is_control:
         return _marker(header, batch, rules, transactions, keep=keep)
     aborted = transactions.on_records(header)
