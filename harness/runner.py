@@ -23,6 +23,7 @@ from harness.history import HistoryWriter
 from harness.node import NodeEvent
 from harness.plan import Plan
 from harness.selectors import roles
+from harness.spec import Spec
 from harness.system import Administered, ClusterView
 from harness.topology import Topology
 from harness.workers import Worker
@@ -313,7 +314,7 @@ class Runner:
         self._phase("heal", cluster)
         if spec.final == "none":
             return
-        core = _core(self._plan.topology, cluster.members, spec.seed) if spec.final == "core" else None
+        core = _core(self._plan.topology, cluster.members, spec) if spec.final == "core" else None
         await self._guarded("heal", injector.heal_all(only=core))
         phases.healed_ns = cluster.now_ns()
         self._live.faults = injector.active
@@ -365,15 +366,15 @@ class Runner:
         return True
 
 
-def _core(topology: Topology, members: Sequence[str], seed: int) -> frozenset[str]:
-    """A majority of every role, and all client hosts."""
-    rng = random.Random(f"{seed}:core")
+def _core(topology: Topology, members: Sequence[str], spec: Spec) -> frozenset[str]:
+    """All client hosts, and of every role all but so many nodes that a majority of any of its replica sets is there."""
+    rng = random.Random(f"{spec.seed}:core")
     chosen: list[str] = list(topology.clients)
     for role in roles(topology):
         names = [node.name for node in topology.with_role(role) if node.name in members]
-        if not names:
-            continue
-        chosen += rng.sample(names, len(names) // 2 + 1)
+        copies = min(len(names), int(spec.config.get("replication.factor", len(names))))
+        spared = max(0, copies - 1) // 2
+        chosen += rng.sample(names, len(names) - spared)
     return frozenset(chosen)
 
 
