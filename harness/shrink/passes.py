@@ -19,7 +19,24 @@ Pass = Callable[[Case], Iterator[Spec]]
 
 SHORTEST_MS = 500
 """No main phase or fault is made shorter: below it nothing gets easier to read."""
+AROUND_MS = 1_000
+"""Of quiet before and after a few faults that are tried alone."""
+MOST_IN_A_ROW = 3
 ROUND_MS = (1_000, 500, 100)
+
+
+def a_few_soon(case: Case) -> Iterator[Spec]:
+    """One fault alone, or two or three in a row, soon after the start, and an end soon after them: mostly that is all
+    there is to a failure, and such a run costs a fraction of the whole one."""
+    faults = _faults(case)
+    for count in range(1, MOST_IN_A_ROW + 1):
+        for first in range(len(faults) - count + 1):
+            chosen = faults[first : first + count]
+            earlier = max(0, chosen[0].at_ms - AROUND_MS)
+            moved = tuple(msgspec.structs.replace(f, at_ms=f.at_ms - earlier) for f in chosen)
+            limit = max(f.at_ms + (f.duration_ms or 0) for f in moved) + AROUND_MS
+            if limit < case.spec.time_limit_ms:
+                yield with_settings(case.spec, time_limit_ms=limit, schedule=Schedule(moved))
 
 
 def fewer_faults(case: Case) -> Iterator[Spec]:
@@ -119,6 +136,7 @@ def _rounded(fault: Fault, field: str, value: int) -> Iterator[Fault]:
 
 
 PASSES: dict[str, Pass] = {
+    "faults and time": a_few_soon,
     "time": less_time,
     "faults": fewer_faults,
     "operations": fewer_operations,
@@ -128,7 +146,7 @@ PASSES: dict[str, Pass] = {
     "settings": fewer_settings,
     "fault details": simpler_faults,
 }
-"""In the order of a round: time first, as every later candidate costs what the run is long."""
+"""In the order of a round: what shortens the run first, as every later candidate costs what the run is long."""
 
 
 def _faults(case: Case) -> tuple[Fault, ...]:
