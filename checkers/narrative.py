@@ -184,7 +184,11 @@ def _recovery_decided(node: str, f: Mapping[str, Any]) -> str:
 
 def _coordinator_loaded(node: str, f: Mapping[str, Any]) -> str:
     resumed = f.get("resumed") or []
-    tail = f", and finds {_plain(resumed)} in the middle of ending a transaction" if resumed else ""
+    tail = ""
+    if resumed and f["coordinator"] == "groups":
+        tail = f", with what {_plain(resumed)} had committed"
+    elif resumed:
+        tail = f", and finds {_plain(resumed)} in the middle of ending a transaction"
     return f"{node} becomes coordinator ({f['coordinator']}, partition {f['partition']}, epoch {f['epoch']}){tail}"
 
 

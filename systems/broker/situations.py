@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.node import NodeEvent
 from systems.broker.partition_view import PartitionView, observe_partition
@@ -31,6 +31,9 @@ SITUATIONS: dict[str, str] = {
     "late-request-refused": "a request of an epoch that was over arrived, and was refused",
     "group-rebalance": "a consumer group began a new generation",
     "fenced-commit": "an offset commit of a former group member was refused",
+    "group-coordinator-failover": "a consumer group got another coordinator, which replayed what the group had committed",
+    "group-member-expired": "a member of a consumer group was not heard of for as long as its session",
+    "group-offsets-expired": "committed offsets of a consumer group were forgotten after their retention",
 }
 
 
@@ -65,6 +68,10 @@ REACHED_WITH: dict[str, str] = {
     "late-request-refused": "--workload compacted-kv --nemesis kill",
     "group-rebalance": "--workload group --nemesis kill",
     "fenced-commit": "--workload group --nemesis kill",
+    "group-coordinator-failover": "--workload group --nemesis kill",
+    "group-member-expired": "--workload group --nemesis kill",
+    "group-offsets-expired": "--workload group --set group.break.ms=12000 --set session.timeout.ms=3000 "
+    "--set offsets.retention.minutes=0.03 --set offsets.retention.check.interval.ms=300",
 }
 """What reaches it, in twenty seeds where nothing else is said."""
 
@@ -74,7 +81,8 @@ def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
     counts = dict.fromkeys(SITUATIONS, 0)
     partitions: dict[str, PartitionView] = {}
     transactions: dict[str, str] = {}
-    coordinated: dict[int, str] = {}
+    coordinated: dict[tuple[str, int], int] = {}
+    """Leader epoch in which a coordinator's partition was loaded last: a replay in the same one replaces nobody."""
     controller = ""
     for event in events:
         fields = event.fields
@@ -100,13 +108,11 @@ def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
                 transactions[fields["transactional_id"]] = fields["state"]
             case "txn-aborted":
                 counts["aborted-transaction"] += 1
-            case "coordinator-loaded" if fields["coordinator"].startswith("transaction"):
-                index = fields["partition"]
-                if index in coordinated:
-                    counts["coordinator-failover"] += 1
-                    if any(transactions.get(t) == "PrepareCommit" for t in fields["resumed"]):
-                        counts["coordinator-failover-during-commit"] += 1
-                coordinated[index] = event.node
+            case "coordinator-loaded":
+                place = fields["coordinator"], fields["partition"]
+                if coordinated.setdefault(place, fields["epoch"]) < fields["epoch"]:
+                    _count_failover(counts, transactions, fields["coordinator"], fields["resumed"])
+                coordinated[place] = fields["epoch"]
             case "producer-fenced":
                 counts["fenced-producer"] += 1
             case "duplicate-recognised":
@@ -119,7 +125,22 @@ def count_situations(events: Sequence[NodeEvent]) -> dict[str, int]:
                 counts["group-rebalance"] += 1
             case "commit-fenced":
                 counts["fenced-commit"] += 1
+            case "group-member-expired":
+                counts["group-member-expired"] += 1
+            case "group-offsets-expired":
+                counts["group-offsets-expired"] += 1
     return counts
+
+
+def _count_failover(
+    counts: dict[str, int], transactions: Mapping[str, str], coordinator: str, resumed: Sequence[str]
+) -> None:
+    if coordinator == "groups":
+        counts["group-coordinator-failover"] += len(resumed)
+        return
+    counts["coordinator-failover"] += 1
+    if any(transactions.get(t) == "PrepareCommit" for t in resumed):
+        counts["coordinator-failover-during-commit"] += 1
 
 
 def _count_change(counts: dict[str, int], before: PartitionView | None, after: PartitionView) -> None:

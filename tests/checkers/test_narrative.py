@@ -67,6 +67,11 @@ def test_every_event_of_the_bundled_broker_has_a_sentence() -> None:
             {"coordinator": "transactions", "partition": 1, "epoch": 2, "resumed": ["eos-0"]},
             "n becomes coordinator (transactions, partition 1, epoch 2), and finds eos-0 in the middle of ending a transaction",
         ),
+        (
+            "coordinator-loaded",
+            {"coordinator": "groups", "partition": 1, "epoch": 2, "resumed": ["workers"]},
+            "n becomes coordinator (groups, partition 1, epoch 2), with what workers had committed",
+        ),
         ("leader-elected", {"partition": "o/0"}, "n: leader-elected (partition o/0)"),
         ("hint-replayed", {"key": "x", "to": ["n2", "n3"]}, "n: hint-replayed (key x, to n2 n3)"),
         ("hint-replayed", {}, "n: hint-replayed"),

@@ -81,7 +81,7 @@ class GroupCoordinator:
         for group in shard.state.groups.values():
             self._membership.resume(group)
         self._consumer_protocol.loaded(shard)
-        return []
+        return sorted({*shard.state.groups, *shard.state.offsets.committed})
 
     def unloaded(self, shard: GroupShard) -> None:
         for group in shard.state.groups.values():
