@@ -76,7 +76,11 @@ def blame(anomaly: str, history: History, context: CheckContext) -> Blame:
         anomaly == "compaction-resurrected-key" and _forgets_deletes(config),
         anomaly in TRANSACTIONAL
         and context.workload in ("eos", "txn")
-        and int(config.get("transaction.version", 2)) < 2,
+        and (
+            int(config.get("transaction.version", 2)) < 2
+            or not config.get("transaction.partition.verification.enable", True)
+        ),
+        anomaly == "lost-write" and bool(config.get("producer.clock.offset.ms", 0)),
     )
     if any(reasons):
         return Blame.CONFIGURATION

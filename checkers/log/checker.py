@@ -11,7 +11,7 @@ from checkers.log.dirty_reads import aborted_reads, phantom_reads
 from checkers.log.duplicates import duplicates
 from checkers.log.end_offsets import lso_stuck, nonmonotonic_ends
 from checkers.log.explain import explain
-from checkers.log.lost import acknowledged_count, lost_and_unseen
+from checkers.log.lost import acknowledged_count, lost_and_unseen, removed_too_early
 from checkers.log.observations import Observations, observe
 from checkers.log.poll_order import poll_jumps
 from checkers.log.send_order import nonmonotonic_sends
@@ -44,7 +44,11 @@ class LogChecker:
 
     def check(self, history: History, context: CheckContext) -> Result:
         seen = observe(history, str(context.config.get("isolation.level", "read_committed")))
-        findings = find(seen, float(context.config.get("transaction.timeout.ms", 10_000)))
+        findings = find(
+            seen,
+            float(context.config.get("transaction.timeout.ms", 10_000)),
+            retention_ms=_retention_ms(context.config),
+        )
         anomalies = explain(seen, findings, context)
         proven = any(not anomaly.allowed for anomaly in anomalies)
         reason = None if proven else too_thin(seen, findings)
@@ -54,11 +58,21 @@ class LogChecker:
         )
 
 
-def find(seen: Observations, transaction_timeout_ms: float = 10_000) -> list[Finding]:
+def _retention_ms(config: Mapping[str, Any]) -> float | None:
+    """What a record lives at least, where time alone removes any."""
+    limit_ms = float(config.get("log.retention.ms", -1))
+    return limit_ms if limit_ms >= 0 and int(config.get("log.retention.bytes", -1)) < 0 else None
+
+
+def find(
+    seen: Observations, transaction_timeout_ms: float = 10_000, *, retention_ms: float | None = None
+) -> list[Finding]:
     """All proven instances of all anomalies."""
     orders = {name: version_order(partition) for name, partition in seen.partitions.items()}
     findings = lost_and_unseen(seen)
     for name, partition in seen.partitions.items():
+        if retention_ms is not None:
+            findings += removed_too_early(seen, partition, retention_ms)
         findings += duplicates(seen, partition, orders[name])
         findings += inconsistent_offsets(seen, partition)
         findings += vanished_reads(seen, partition)

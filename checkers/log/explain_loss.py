@@ -38,6 +38,11 @@ def lost(place: Scene, finding: Finding, ops: list[Op]) -> Explanation:
     else:
         proof = _passed(place, ops[-1], finding)
         proven = f"process {ops[-1].process} read on beyond it by {seconds(ops[-1].time)} and did not get it"
+    if "retention_ms" in finding.detail:
+        age_s, limit_s = (finding.detail[key] / 1000 for key in ("removed_within_ms", "retention_ms"))
+        proven = (
+            f"retention removed it within {age_s:.1f} s, although log.retention.ms gives it {limit_s:g} s"
+        )
     replicas = place.replicas(name)
     who = f" by {node}" if (node := answered_by(replicas, writing, loss)) is not None else ""
     told = f"acknowledged to process {writing.process}{who} at {when_done(writing)}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+import msgspec
+
 from checkers.findings import Finding
 from checkers.log.observations import Final, Observations, Partition, Value
 from harness.ops import Process
@@ -17,7 +19,7 @@ def lost_and_unseen(seen: Observations) -> list[Finding]:
 
     Rule 1 (semantics 1c): only an `ok` is an acknowledgement. Rule 2: an `info` transaction is committed once one
     of its outputs is read at read_committed; its other outputs that were acknowledged one by one then count too.
-    Rule 7: what retention or DeleteRecords removed is not lost; the log's start, read back with the final read,
+    Rule 7: what retention (at its time, see `removed_too_early`) or DeleteRecords removed is not lost; the log's start, read back with the final read,
     says what that is, and above it nothing may be missing. Rule 6: `unseen` is no loss before the final read has come to the end; below that, a loss is proven
     only where a reader passed the acknowledged offset after the acknowledgement.
     """
@@ -31,6 +33,30 @@ def lost_and_unseen(seen: Observations) -> list[Finding]:
             if passages is None:
                 passages = _passages(seen)
             findings += _judged_by_passing(seen, partition, absent, passages.get(partition.name, []))
+    return findings
+
+
+def removed_too_early(seen: Observations, partition: Partition, retention_ms: float) -> list[Finding]:
+    """`lost-write`: acknowledged records that retention by time, and nothing else, may remove, and did before their
+    time. Each was sent after its operation began, and was gone when somebody was told of the log's new start."""
+    if partition.final is None:
+        return []
+    findings: list[Finding] = []
+    for row in _acknowledged(seen, partition):
+        offset = partition.writes.offset[row]
+        if offset is None or offset >= partition.log_start:
+            continue
+        sent_at = seen.operations[partition.writes.operation[row]].invoke.time
+        told = [
+            (done.time, position)
+            for position, start in partition.begins
+            if start > offset and (done := seen.operations[position].completion) is not None
+        ]
+        known_at, proof = min(told)
+        if known_at - sent_at < retention_ms * 1e6:
+            finding = _finding(seen, partition, row, "lost-write", proof)
+            removed = {"removed_within_ms": (known_at - sent_at) / 1e6, "retention_ms": retention_ms}
+            findings.append(msgspec.structs.replace(finding, detail={**finding.detail, **removed}))
     return findings
 
 

@@ -82,6 +82,8 @@ class Partition:
     """(operation, end offset, asked after the heal)."""
     log_start: int = 0
     """The highest log start that a final read was told of (rule 7, semantics 1c)."""
+    begins: list[tuple[int, int]] = field(default_factory=list)
+    """(operation, log start that it was told of)."""
     writers: dict[Value, list[int]] = field(default_factory=dict)
     """Value -> rows of `writes`."""
 
@@ -176,8 +178,7 @@ def _observe(
             for name, _ in started or ():
                 seen.partition(name)
             for name, begins in completion.extra.get("log_start") or ():
-                partition = seen.partition(str(name))
-                partition.log_start = max(partition.log_start, int(begins))
+                _begins(seen.partition(str(name)), position, int(begins))
             if records or started is not None:
                 seen.polls.append(Poll(position, started, records))
         case "end-offset" if completion is not None and completion.type == "ok":
@@ -285,7 +286,7 @@ def _final_read(
     start, reached, end = int(extra["from"]), int(extra["next"]), int(extra["end"])
     high_watermark = int(extra.get("high_watermark", end))
     partition.ends.append((position, max(end, high_watermark), True))
-    partition.log_start = max(partition.log_start, int(extra.get("log_start", 0)))
+    _begins(partition, position, int(extra.get("log_start", 0)))
     key = (operation.process, name)
     if start == 0:
         chains[key] = _Chain()
@@ -304,6 +305,11 @@ def _final_read(
         partition.final = None  # the log grew, and what it grew by was not read
     if partition.final_progress is None or partition.final_progress[0] < reached:
         partition.final_progress = (reached, end)
+
+
+def _begins(partition: Partition, position: int, start: int) -> None:
+    partition.log_start = max(partition.log_start, start)
+    partition.begins.append((position, start))
 
 
 def hashable(value: Any) -> Value:

@@ -80,7 +80,12 @@ class AiokafkaLog:
                 most_in_flight=config["max.in.flight.requests.per.connection"],
                 adds_all_partitions=config["transaction.add.partitions"] == "all",
             )
-        return AiokafkaProducer(library, options, delivery_timeout_ms=delivery_ms)
+        return AiokafkaProducer(
+            library,
+            options,
+            delivery_timeout_ms=delivery_ms,
+            clock_offset_ms=config["producer.clock.offset.ms"],
+        )
 
     async def consumer(self, *, group: str | None = None, isolation: str | None = None) -> Consumer:
         library = AIOKafkaConsumer if self._plain else kip890.Consumer

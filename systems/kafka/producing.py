@@ -21,11 +21,17 @@ CLOSE_TIMEOUT_S = 2.0
 
 class AiokafkaProducer:
     def __init__(
-        self, library: Callable[..., Any], options: Mapping[str, Any], *, delivery_timeout_ms: int
+        self,
+        library: Callable[..., Any],
+        options: Mapping[str, Any],
+        *,
+        delivery_timeout_ms: int,
+        clock_offset_ms: int = 0,
     ) -> None:
         self._library = library
         self._options = dict(options)
         self._delivery_timeout_s = delivery_timeout_ms / 1000
+        self._clock_offset_ms = clock_offset_ms
         self._producer: Any = None
         self._commit_refused = False
 
@@ -43,7 +49,7 @@ class AiokafkaProducer:
         await self._know(topic, partition)
         try:
             # aiokafka's compiled part asks the system for the time itself, past what this host's clock says.
-            stamp_ms = time.time_ns() // 1_000_000
+            stamp_ms = time.time_ns() // 1_000_000 + self._clock_offset_ms
             delivery = await self._started.send(
                 topic, value, key=key, partition=partition, timestamp_ms=stamp_ms
             )

@@ -79,6 +79,13 @@ CLIENT_SETTINGS: tuple[Setting, ...] = (
         name="retry.backoff.ms", default=100, minimum=1, scope="producer", doc="wait between two attempts"
     ),
     Setting(
+        name="producer.clock.offset.ms",
+        default=0,
+        scope="producer",
+        doc="how far the clock is off by which producers stamp their records; a fault can set the clocks of client hosts, "
+        "too",
+    ),
+    Setting(
         name="transaction.timeout.ms",
         default=10_000,
         minimum=1,

@@ -46,6 +46,8 @@ def context(bugs: frozenset[str] = frozenset(), **changed: Any) -> CheckContext:
         ("nonmonotonic-send", {"enable_idempotence": False}),
         ("aborted-read", {"isolation_level": "read_uncommitted"}),
         ("torn-txn", {"transaction_version": 1}),
+        ("lso-stuck", {"transaction_partition_verification_enable": False}),
+        ("lost-write", {"producer_clock_offset_ms": -120_000}),
     ],
 )
 def test_a_documented_consequence_is_the_configurations(anomaly: str, changed: dict[str, Any]) -> None:

@@ -45,6 +45,28 @@ def test_only_what_is_above_the_start_can_be_lost(
     assert result.verdict == (Verdict.INVALID if expected else Verdict.VALID)
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"log.retention.ms": 60_000}, {"lost-write"}),
+        ({"log.retention.ms": 10}, set()),
+        ({"log.retention.ms": 60_000, "log.retention.bytes": 2_048}, set()),
+        ({"log.retention.ms": -1}, set()),
+    ],
+)
+def test_what_retention_by_time_removes_before_its_time_is_lost(
+    config: dict[str, int], expected: set[str]
+) -> None:
+    """All of it happens within a second."""
+    ticks = iter(range(0, 10**9, 50_000_000))
+    writer = HistoryWriter(None, lambda: next(ticks))
+    for op in _history(3, [3, 4]).ops:
+        extra = {key: value for key, value in op.extra.items() if key != "error"}
+        writer.append(op.process, op.type, op.f, key=op.key, value=op.value, extra=extra)
+    result = LogChecker().check(History(writer.ops), CheckContext(config=config))
+    assert {a.name for a in result.anomalies if not a.allowed} == expected
+
+
 def test_without_offsets_nobody_can_tell_what_was_removed() -> None:
     result = LogChecker().check(_history(3, [3, 4], offsets=False), CheckContext(config={}))
     assert result.verdict is Verdict.UNKNOWN

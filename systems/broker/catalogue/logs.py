@@ -27,6 +27,13 @@ ONE_TABLE = OFTEN | {
     "broker.session.timeout.ms": 1500,
     "broker.heartbeat.interval.ms": 300,
 }
+BEHIND = {
+    "log.message.timestamp.type": "CreateTime",
+    "producer.clock.offset.ms": -120_000,
+    "log.retention.ms": 60_000,
+    "log.retention.check.interval.ms": 200,
+    "log.segment.bytes": 1024,
+}
 UNDISTURBED = Schedule()
 EVERYBODY_RESTARTS = Schedule(
     (kill("b1", 8_000, 1_000), kill("b2", 10_000, 1_000), kill("b3", 12_000, 1_000))
@@ -118,5 +125,18 @@ ENTRIES: tuple[Entry, ...] = (
             settings=ONE_TABLE,
             time_limit_ms=22_000,
         ),
+    ),
+    Entry(
+        name="retention-by-producer-clock",
+        kind="configuration",
+        priority=2,
+        mechanism="retention goes by what a producer's clock says, and removes at once what one that is behind has just "
+        "written",
+        source="Kafka's topic documentation, message.timestamp.type=CreateTime",
+        expect=("lost-write",),
+        settings=BEHIND,
+        safe={"log.message.timestamp.type": "LogAppendTime"},
+        remedy="log.message.timestamp.type=LogAppendTime",
+        directed=Directed(workload="produce", schedule=UNDISTURBED, settings=BEHIND, time_limit_ms=8_000),
     ),
 )
