@@ -6,6 +6,8 @@ BUGS: dict[str, str] = {
     "truncate-to-hw": "a new follower cuts its log to its own high watermark (KIP-101, KAFKA-1211)",
     "kip279-fast-failover-divergence": "a leader answers for epochs it never saw (KIP-279, KAFKA-6361)",
     "fetch-not-epoch-fenced": "a leader counts followers of other epochs (KIP-320)",
+    "stale-fetch-response-applied": "a follower appends what it asked a former leader for (KIP-595)",
+    "log-recovery-keeps-torn-batch": "a log that lost the end of a batch goes on behind it",
     "isr-expand-below-leader-epoch-start": "a follower joins the ISR below the leader's start (KAFKA-7128)",
     "hw-from-committed-isr-only": "the high watermark ignores a pending ISR member (KIP-497)",
     "hw-advances-below-min-isr": "the high watermark moves with too few replicas in sync (KIP-966)",

@@ -34,6 +34,7 @@ class Follower:
         """Loop time before which the fetcher leaves this partition out (after an error)."""
         self._log = partition.log
         self._before_kip101 = "truncate-to-hw" in partition.env.bugs
+        self._believes_all = "stale-fetch-response-applied" in partition.env.bugs
         partition.env.emit(
             "follower",
             partition=partition.name,
@@ -65,10 +66,13 @@ class Follower:
         False where the answer is not to what we would ask now: the epoch or the log has moved on.
         Raises `CorruptBatch`.
         """
-        if not self.active or not self.is_at(asked):
+        if not self._believes_all and (not self.active or not self.is_at(asked)):
             return False
         for header, batch in split(records):
             end = self._log.end_offset
+            if self._believes_all and header.last_offset < end:
+                # The mistake: what lies below our end we have, the rest is what comes next, whoever sent it when.
+                continue
             if header.base_offset < end <= header.last_offset and self._log.start_offset == end:
                 # The leader's log begins within this batch, and we hold nothing yet.
                 self._log.begin_at(header.base_offset)

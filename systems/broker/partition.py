@@ -69,6 +69,7 @@ class Partition:
             segment_bytes=config.segment_bytes,
             flush_every_append=config.flush_every_append,
             sent_from_file_bytes=self.env.config.get("fetch.sendfile.min.bytes"),
+            bugs=self.env.bugs,
         )
         self._cleaner = Cleaner(self.env.disk, self.log, config.segment_bytes, self.env.bugs)
         self.high_watermark = min(

@@ -189,8 +189,12 @@ class ReplicaFetcher:
         """The leader is to forget the partition, as far as it knows of it."""
         key = (follower.partition.topic_id, follower.partition.index)
         self._news.pop(follower.partition.name, None)
-        if self._session.told.pop(key, None) is not None:
-            self._forgotten[key] = None
+        if key not in self._session.told:
+            return
+        self._forgotten[key] = None
+        if "stale-fetch-response-applied" not in self._broker.env.bugs:
+            # What is under way for it has nobody to go to any more.
+            del self._session.told[key]
 
     async def _on_partition(self, follower: Follower, asked: FetchPosition, data: Any) -> None:
         if data.error_code == ErrorCode.none:

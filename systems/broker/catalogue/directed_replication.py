@@ -148,4 +148,33 @@ SCHEDULES: dict[str, Directed] = {
         settings={"controller.quorum.fetch.timeout.ms": 8_000, "broker.session.timeout.ms": 7_000},
         time_limit_ms=30_000,
     ),
+    # b1 alone is in sync and loses the controllers, not its clients.
+    "unclean-zombie-dual-leader": _on_one_partition(
+        cut("b2+b3", 3_000, 11_000, to="b1"),
+        cut("b1", 7_000, 7_000, to="controllers"),
+        settings={"unclean.leader.election.enable": True, "min.insync.replicas": 1},
+        time_limit_ms=20_000,
+    ),
+    # What b1 told b3 before it died reaches b3 when b2 leads, and b3 has as yet only the first record of its epoch.
+    # (All is quiet when b2 and b3 are cut off, so that neither is ahead of the other.)
+    "stale-fetch-response-applied": _on_one_partition(
+        cut("b1", 3_000, 1_200, shape="clients", how="hold"),
+        late("b3", 3_300, 800, 2_500, kinds=["fetch"], to="b1", direction="out"),
+        cut("b2", 4_000, 14_000, to="b1"),
+        late("b1", 5_000, 1_450, 5_600, kinds=["fetch-response"], to="b3", direction="out"),
+        kill("b1", 6_500, 12_000),
+        late("b2", 7_000, 6_000, 1_500, kinds=["fetch-response"], to="b3", direction="out"),
+        kill("b2", 14_500, 7_000),
+        settings={"replica.socket.timeout.ms": 10_000, "replica.lag.time.max.ms": 10_000},
+        time_limit_ms=26_000,
+        concurrency=32,
+    ),
+    # The end of b2's log is torn, again and again; then b2 leads.
+    "log-recovery-keeps-torn-batch": _on_one_partition(
+        Fault(at_ms=2_500, kind="slow-disk", selector="b2", duration_ms=14_000, params={"latency_ms": 100.0}),
+        *(power("b2", at_ms, 500, torn=True) for at_ms in (3_500, 9_000, 14_500)),
+        kill("b1", 20_000, 5_000),
+        settings={"produce.batch.records": 10, "log.flush.interval.messages": 1},
+        time_limit_ms=26_000,
+    ),
 }

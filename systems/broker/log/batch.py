@@ -127,6 +127,13 @@ def parse(data: bytes, position: int = 0, *, check_crc: bool = True) -> BatchHea
     return header
 
 
+def claimed_end(data: bytes, position: int) -> int | None:
+    """The offset behind the batch at `position` as its header says, whether the rest of it is there or not."""
+    if len(data) - position < HEADER_BYTES:
+        return None
+    return BatchHeader._make(_HEADER.unpack_from(data, position)).last_offset + 1
+
+
 def split(data: bytes, *, check_crc: bool = True) -> list[tuple[BatchHeader, bytes]]:
     """All batches of a record set. Raises `CorruptBatch`."""
     if data and len(data) >= _OVERHEAD and _LENGTH.unpack_from(data, 8)[0] + _OVERHEAD == len(data):

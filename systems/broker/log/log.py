@@ -42,6 +42,7 @@ class Log:
         segment_bytes: int,
         flush_every_append: bool,
         sent_from_file_bytes: int | None = None,
+        bugs: frozenset[str] = frozenset(),
     ) -> None:
         """`sent_from_file_bytes`: see `read_to_send`; None where all is read."""
         self.folder = folder
@@ -63,6 +64,7 @@ class Log:
         self._cleaner_file = CleanerFile(disk, folder)
         self.cleaned = self._cleaner_file.read()
         """How far a cleaner has come."""
+        self._bugs = bugs
         self.start_offset, self._start_epoch = self._start_file.read()
         """The first offset that can be read; the batch that holds it may begin below. And the epoch that
         wrote the one before it: all that is known of epochs once everything was removed."""
@@ -357,7 +359,7 @@ class Log:
                 # The segment before lost its tail, or itself: what is behind the hole is no log any more.
                 self._disk.remove(segment.name)
                 continue
-            for header in segment.recover():
+            for header in segment.recover(self._bugs):
                 epochs.append((header.leader_epoch, header.base_offset))
                 self._last_crc = crc_at[header.last_offset + 1] = header.crc
             self._segments.append(segment)

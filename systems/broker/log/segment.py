@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from harness.node import Disk
-from systems.broker.log.batch import BatchHeader, CorruptBatch, parse
+from systems.broker.log.batch import BatchHeader, CorruptBatch, claimed_end, parse
 
 
 def segment_name(folder: str, base_offset: int) -> str:
@@ -37,7 +37,7 @@ class Segment:
         self._positions = array("q")
         self._timestamps = array("q")
 
-    def recover(self) -> list[BatchHeader]:
+    def recover(self, bugs: frozenset[str] = frozenset()) -> list[BatchHeader]:
         """Reads the file, checks every CRC, cuts the file at the first bad batch and returns the headers of the good ones."""
         data = self._disk.read(self.name)
         good: list[BatchHeader] = []
@@ -54,6 +54,9 @@ class Segment:
             position += header.size
         if position < len(data):
             self._disk.truncate(self.name, position)
+            if "log-recovery-keeps-torn-batch" in bugs:
+                # The mistake: the end is where the last header says, the bytes are where the last good batch ends.
+                self.end_offset = max(self.end_offset, claimed_end(data, position) or 0)
         self.size = position
         return good
 
