@@ -266,7 +266,12 @@ class GroupCoordinator:
         record = codec.encode_group(group, {})
         for shard in self._log.shards():
             if shard.state.groups.get(group.id) is group:
-                self._log.spawn(shard, self._write(shard, record))
+                self._log.spawn(shard, self._write_emptied(shard, group, record))
+
+    async def _write_emptied(self, shard: GroupShard, group: Group, record: tuple[bytes, bytes]) -> None:
+        """Unless a group of the new protocol has taken its place already."""
+        if shard.state.groups.get(group.id) is group:
+            await self._write(shard, record)
 
     def _describe(self, context: RequestContext, group_id: str) -> dict[str, Any]:
         group, code, state = None, ErrorCode.none, str(State.DEAD)

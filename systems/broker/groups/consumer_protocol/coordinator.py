@@ -155,6 +155,8 @@ class ConsumerProtocol:
             raise KafkaError(ErrorCode.group_id_not_found, f"{group_id} is not a consumer group")
         if not makes:
             raise KafkaError(ErrorCode.group_id_not_found, f"{group_id} does not exist")
+        # At once: what is still to be written of the classic one must not come behind the first record of this one.
+        shard.state.groups.pop(group_id, None)
         return ConsumerGroup(group_id)
 
     def _tell(self, before: ConsumerGroup, after: ConsumerGroup) -> None:

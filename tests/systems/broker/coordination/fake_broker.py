@@ -133,7 +133,8 @@ class FakeBroker:
         self.image = MetadataImage(
             brokers={1: BrokerState(1, "b1", "b1", 9092, 1, False)},
             topics={
-                name: TopicState(name, name.encode()[:16], tuple(states)) for name, states in topics.items()
+                name: TopicState(name, name.encode()[:16].ljust(16), tuple(states))
+                for name, states in topics.items()
             },
             features={"transaction.version": int(config.get("transaction.version", 2))},
         )
