@@ -80,6 +80,9 @@ def _field(schema: Any, kind: str | None, hint: Any, element: Any, tags: Callabl
         return _compact_array(one) if flexible else _array(one)
     if dataclasses.is_dataclass(hint):
         return struct_walk(hint, tags)
+    nested = next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), None)
+    if nested is not None:
+        return _nullable(struct_walk(nested, tags))
     return _primitive(kind, flexible)
 
 
@@ -116,6 +119,15 @@ def _bytes(frame: bytes, at: int) -> int:
 def _compact_bytes(frame: bytes, at: int) -> int:
     size, at = unsigned_varint(frame, at)
     return at + max(size - 1, 0)
+
+
+def _nullable(whole: Step) -> Step:
+    """KIP-893: a byte says whether there is anything."""
+
+    def walk(frame: bytes, at: int) -> int:
+        return at + 1 if frame[at] >= 0x80 else whole(frame, at + 1)
+
+    return walk
 
 
 def _array(one: Step) -> Step:

@@ -30,6 +30,7 @@ from systems.broker.requests.list_offsets import ListOffsets
 from systems.broker.requests.log_dirs import LogDirs
 from systems.broker.requests.metadata import Metadata
 from systems.broker.requests.produce import Produce
+from systems.broker.requests.topic_partitions import TopicPartitions
 from systems.broker.requests.unconfigured import Unconfigured
 from systems.broker.server import Server, serve
 from systems.log_dir import on_log_dir
@@ -81,6 +82,7 @@ class BrokerNode:
             Configs(self),
             Forwarding(self),
             Describing(self, self._replicas),
+            TopicPartitions(self),
             DescribingQuotas(self),
             LogDirs(self, self._replicas),
             Unconfigured(),

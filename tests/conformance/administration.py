@@ -17,6 +17,7 @@ DESCRIBE_GROUPS, LIST_GROUPS = 15, 16
 DELETE_TOPICS, DESCRIBE_CONFIGS, ALTER_CONFIGS, DESCRIBE_LOG_DIRS, CREATE_PARTITIONS = 20, 32, 33, 35, 37
 DELETE_GROUPS, ELECT_LEADERS, INCREMENTAL_ALTER_CONFIGS, OFFSET_DELETE = 42, 43, 44, 47
 DESCRIBE_CLIENT_QUOTAS, ALTER_CLIENT_QUOTAS = 48, 49
+DESCRIBE_TOPIC_PARTITIONS = 75
 DESCRIBE_CLUSTER, DESCRIBE_PRODUCERS, DESCRIBE_TRANSACTIONS, LIST_TRANSACTIONS = 60, 61, 65, 66
 
 TOPIC, BROKER = 2, 4
@@ -499,3 +500,58 @@ async def quotas_settled(kafka: Session, entity: Entity, quotas: Mapping[str, fl
         return True
 
     await settled(known, f"{entity} does not get {quotas}")
+
+
+# ── page by page ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def describe_topic_partitions(
+    kafka: Session, *topics: str, limit: int = 2000, cursor: tuple[str, int] | None = None
+) -> Answer:
+    """What depends on who leads is left out."""
+    answer = await kafka.ask(
+        kafka.any_node,
+        DESCRIBE_TOPIC_PARTITIONS,
+        0,
+        topics=[{"name": topic} for topic in topics],
+        response_partition_limit=limit,
+        cursor=None if cursor is None else {"topic_name": cursor[0], "partition_index": cursor[1]},
+    )
+    return {
+        "topics": [
+            {
+                "name": topic.name,
+                "error_code": _code(kafka, topic),
+                "internal": topic.is_internal,
+                "partitions": [
+                    {
+                        "index": partition.partition_index,
+                        "error_code": _code(kafka, partition),
+                        "replicas": sorted(partition.replica_nodes),
+                        "isr": sorted(partition.isr_nodes),
+                        "elr": list(partition.eligible_leader_replicas),
+                        "last known elr": list(partition.last_known_elr),
+                        "offline": sorted(partition.offline_replicas),
+                    }
+                    for partition in topic.partitions
+                ],
+            }
+            for topic in answer.topics
+        ],
+        "next": answer.next_cursor and [answer.next_cursor.topic_name, answer.next_cursor.partition_index],
+    }
+
+
+async def describe_cluster(kafka: Session, *, endpoint: int = 1, version: int = 1) -> Answer:
+    answer = await kafka.ask(
+        kafka.any_node,
+        DESCRIBE_CLUSTER,
+        version,
+        include_cluster_authorized_operations=False,
+        endpoint_type=endpoint,
+    )
+    return {
+        "error_code": _code(kafka, answer),
+        "brokers": sorted(broker.broker_id for broker in answer.brokers),
+        "controller is one of them": answer.controller_id in [broker.broker_id for broker in answer.brokers],
+    }

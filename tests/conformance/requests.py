@@ -91,7 +91,7 @@ async def fetch(
         FETCH,
         12,
         lane=lane,
-        **_fetch_fields(max_wait_ms, isolation, session),
+        **fetch_fields(max_wait_ms, isolation, session),
         replica_id=-1,
         topics=[{"topic": topic, "partitions": [wanted]}],
     )
@@ -105,7 +105,7 @@ async def fetch_by_id(kafka: Session, topic_id: uuid.UUID, offset: int, *, node:
         node,
         FETCH,
         13,
-        **_fetch_fields(0, READ_UNCOMMITTED),
+        **fetch_fields(0, READ_UNCOMMITTED),
         replica_id=-1,
         topics=[{"topic_id": topic_id, "partitions": [wanted]}],
     )
@@ -139,7 +139,7 @@ async def delete_records(
     return _single(kafka, answer, "topics", "partitions")
 
 
-def _fetch_fields(max_wait_ms: int, isolation: int, session: tuple[int, int] = NO_SESSION) -> dict[str, Any]:
+def fetch_fields(max_wait_ms: int, isolation: int, session: tuple[int, int] = NO_SESSION) -> dict[str, Any]:
     return {
         "max_wait": _ms(max_wait_ms),
         "min_bytes": 1,

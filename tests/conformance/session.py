@@ -76,12 +76,16 @@ class Session:
         for channel in self._channels.values():
             channel.close()
 
+    def client_id(self, lane: str = "") -> str:
+        """Under which requests of that lane are sent."""
+        return f"{self._script}{lane}"
+
     async def ask(self, node: int, api_key: int, version: int, /, *, lane: str = "", **fields: Any) -> Any:
         """kio's response payload. Requests of another `lane` have a connection of their own: Kafka answers
         those of one connection in their order."""
         channel = self._channels.get((node, lane))
         if channel is None:
-            channel = Channel(lambda: self._addresses[node], client_id=f"{self._script}{lane}")
+            channel = Channel(lambda: self._addresses[node], client_id=self.client_id(lane))
             self._channels[node, lane] = channel
         return await channel.call(request(api_key, version, **fields), timeout_ms=REQUEST_TIMEOUT_MS)
 

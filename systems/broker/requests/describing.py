@@ -17,6 +17,7 @@ from systems.broker.topic_config import is_legal_topic_name
 DESCRIBE_CLUSTER: Final = 60
 DESCRIBE_PRODUCERS: Final = 61
 BROKERS: Final = 1
+CONTROLLERS: Final = 2
 
 
 class Describing:
@@ -36,15 +37,19 @@ class Describing:
 
     async def on_describe_cluster(self, context: RequestContext, request: Any) -> Any:
         image = self._broker.image
-        if getattr(request, "endpoint_type", BROKERS) != BROKERS:
+        endpoint = getattr(request, "endpoint_type", BROKERS)
+        if endpoint != BROKERS:
+            known = endpoint == CONTROLLERS
             return messages.response(
                 context,
-                error_code=ErrorCode.mismatched_endpoint_type,
+                error_code=ErrorCode.mismatched_endpoint_type
+                if known
+                else ErrorCode.unsupported_endpoint_type,
                 error_message="this is a broker; controllers are not described",
                 cluster_id="",
                 brokers=(),
             )
-        live = [b for b in image.brokers.values() if not b.fenced]
+        live = [b for _, b in sorted(image.brokers.items()) if not b.fenced]
         return messages.response(
             context,
             error_code=ErrorCode.none,

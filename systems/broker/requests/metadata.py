@@ -1,4 +1,4 @@
-"""Metadata and DescribeCluster: who is there and who leads what, as this broker knows it."""
+"""Metadata: who is there and who leads what, as this broker knows it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from systems.broker.metadata import MetadataImage, PartitionState, TopicState
 from systems.broker.requests.admin import create_topic
 
 METADATA = 3
-DESCRIBE_CLUSTER = 60
 CLUSTER_ID = "chaos"
 INTERNAL = frozenset({OFFSETS, TRANSACTIONS})
 NO_AUTHORIZED_OPERATIONS = -2147483648
@@ -29,7 +28,6 @@ class Metadata:
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
         return {
             METADATA: (range(0, 14), self.on_metadata),
-            DESCRIBE_CLUSTER: (range(0, 2), self.on_describe_cluster),
         }
 
     async def start(self) -> None: ...
@@ -46,22 +44,6 @@ class Metadata:
             cluster_id=CLUSTER_ID,
             controller_id=self._some_broker(image),
             topics=topics,
-            cluster_authorized_operations=NO_AUTHORIZED_OPERATIONS,
-        )
-
-    async def on_describe_cluster(self, context: RequestContext, request: Any) -> Any:
-        image = self._broker.image
-        return messages.response(
-            context,
-            error_code=ErrorCode.none,
-            error_message=None,
-            endpoint_type=1,
-            cluster_id=CLUSTER_ID,
-            controller_id=self._some_broker(image),
-            brokers=[
-                {"broker_id": b["node_id"], "host": b["host"], "port": b["port"], "rack": None}
-                for b in self._brokers(image)
-            ],
             cluster_authorized_operations=NO_AUTHORIZED_OPERATIONS,
         )
 
@@ -84,7 +66,7 @@ class Metadata:
         wanted = request.topics
         everything = wanted is None or (context.version == 0 and not wanted)
         if everything:
-            return [self._topic(t) for t in self._broker.image.topics.values()]
+            return [topic_described(self._broker.image, t) for t in self._broker.image.topics.values()]
         found = []
         for topic in wanted:
             name = topic.name
@@ -92,9 +74,9 @@ class Metadata:
             if name is None and topic_id is not None:
                 state = self._broker.image.topic_by_id(topic_id.bytes)
                 found.append(
-                    self._topic(state)
+                    topic_described(self._broker.image, state)
                     if state is not None
-                    else _unknown(None, topic_id, ErrorCode.unknown_topic_id)
+                    else topic_unknown(None, topic_id, ErrorCode.unknown_topic_id)
                 )
                 continue
             state = self._broker.image.topics.get(name)
@@ -102,36 +84,37 @@ class Metadata:
                 await create_topic(self._broker, name)
                 state = self._broker.image.topics.get(name)
             if state is not None:
-                found.append(self._topic(state))
+                found.append(topic_described(self._broker.image, state))
             else:
-                found.append(_unknown(name or "", None, ErrorCode.unknown_topic_or_partition))
+                found.append(topic_unknown(name or "", None, ErrorCode.unknown_topic_or_partition))
         return found
 
-    def _topic(self, topic: TopicState) -> dict[str, Any]:
-        return {
-            "error_code": ErrorCode.none,
-            "name": topic.name,
-            "topic_id": uuid.UUID(bytes=topic.id),
-            "is_internal": topic.name in INTERNAL,
-            "partitions": [self._partition(i, state) for i, state in enumerate(topic.partitions)],
-            "topic_authorized_operations": NO_AUTHORIZED_OPERATIONS,
-        }
 
-    def _partition(self, index: int, state: PartitionState) -> dict[str, Any]:
-        image = self._broker.image
-        code = ErrorCode.none if state.leader >= 0 else ErrorCode.leader_not_available
-        return {
-            "error_code": code,
-            "partition_index": index,
-            "leader_id": state.leader,
-            "leader_epoch": state.leader_epoch,
-            "replica_nodes": state.replicas,
-            "isr_nodes": state.isr,
-            "offline_replicas": [r for r in state.replicas if not image.unfenced(r)],
-        }
+def topic_described(image: MetadataImage, topic: TopicState) -> dict[str, Any]:
+    return {
+        "error_code": ErrorCode.none,
+        "name": topic.name,
+        "topic_id": uuid.UUID(bytes=topic.id),
+        "is_internal": topic.name in INTERNAL,
+        "partitions": [partition_described(image, i, state) for i, state in enumerate(topic.partitions)],
+        "topic_authorized_operations": NO_AUTHORIZED_OPERATIONS,
+    }
 
 
-def _unknown(name: str | None, topic_id: uuid.UUID | None, code: ErrorCode) -> dict[str, Any]:
+def partition_described(image: MetadataImage, index: int, state: PartitionState) -> dict[str, Any]:
+    code = ErrorCode.none if state.leader >= 0 else ErrorCode.leader_not_available
+    return {
+        "error_code": code,
+        "partition_index": index,
+        "leader_id": state.leader,
+        "leader_epoch": state.leader_epoch,
+        "replica_nodes": state.replicas,
+        "isr_nodes": state.isr,
+        "offline_replicas": [r for r in state.replicas if not image.unfenced(r)],
+    }
+
+
+def topic_unknown(name: str | None, topic_id: uuid.UUID | None, code: ErrorCode) -> dict[str, Any]:
     return {
         "error_code": code,
         "name": name,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..administration import (
+    describe_cluster,
     describe_log_dirs,
     describe_producers,
+    describe_topic_partitions,
     describe_transactions,
     knows_its_space,
     list_transactions,
@@ -98,4 +100,29 @@ async def directories(kafka: Session) -> Answer:
         "no such partition": await describe_log_dirs(kafka, {topic: [9], kafka.own("nothing"): [0]}, leader),
         "nothing": await describe_log_dirs(kafka, {}, leader),
         "the disk's size is known": await knows_its_space(kafka, leader),
+    }
+
+
+async def topics_page_by_page(kafka: Session) -> Answer:
+    first, second = await kafka.create_topic("a", partitions=3), await kafka.create_topic("b", partitions=2)
+    nothing = kafka.own("a-nothing")
+    return {
+        "two topics": await describe_topic_partitions(kafka, second, first),
+        "and one that is none": await describe_topic_partitions(kafka, first, nothing, second),
+        "two partitions": await describe_topic_partitions(kafka, first, second, limit=2),
+        "the next two": await describe_topic_partitions(kafka, first, second, limit=2, cursor=(first, 2)),
+        "the rest": await describe_topic_partitions(kafka, first, second, limit=2, cursor=(second, 1)),
+        "exactly the first": await describe_topic_partitions(kafka, first, second, limit=3),
+        "from where nothing is": await describe_topic_partitions(kafka, first, second, cursor=(nothing, 1)),
+        "beyond a topic's end": await describe_topic_partitions(kafka, first, second, cursor=(first, 9)),
+        "no room": await describe_topic_partitions(kafka, first, limit=0),
+    }
+
+
+async def the_cluster(kafka: Session) -> Answer:
+    return {
+        "brokers": await describe_cluster(kafka),
+        "version 0": await describe_cluster(kafka, version=0),
+        "controllers": await describe_cluster(kafka, endpoint=2),
+        "no such endpoint": await describe_cluster(kafka, endpoint=7),
     }

@@ -1,10 +1,26 @@
-"""AlterClientQuotas and DescribeClientQuotas (KIP-546). What a quota does to a client is no matter of answers."""
+"""AlterClientQuotas and DescribeClientQuotas (KIP-546), and how long a client is told to wait (KIP-219)."""
 
 from __future__ import annotations
 
-from ..administration import ANY, DEFAULT, EXACT, alter_quotas, describe_quotas, quotas_settled
-from ..session import Answer, Session
+import asyncio
+import datetime
+from typing import Any
 
+from ..administration import ANY, DEFAULT, EXACT, alter_quotas, describe_quotas, quotas_settled
+from ..batches import batch
+from ..requests import (
+    FETCH,
+    LATEST,
+    METADATA,
+    PRODUCE,
+    READ_UNCOMMITTED,
+    fetch_fields,
+    list_offsets,
+    produce,
+)
+from ..session import Answer, Session, settled
+
+_FIVE_SECONDS = datetime.timedelta(seconds=5)
 PRODUCER, CONSUMER, REQUESTS = "producer_byte_rate", "consumer_byte_rate", "request_percentage"
 
 
@@ -101,3 +117,111 @@ async def everybody_elses(kafka: Session) -> Answer:
         "found": found,
         "removed": await describe_quotas(kafka, ("client-id", DEFAULT, None), strict=True),
     }
+
+
+async def a_producer_that_sends_too_much(kafka: Session) -> Answer:
+    """Fifty seconds' worth at once, ten of which are free: answered at once, and the records are there."""
+    topic = await kafka.create_topic("t")
+    node = await kafka.leader(topic)
+    await _limited(kafka, "limited", {PRODUCER: 1000.0})
+    wanted = {"index": 0, "records": batch("x" * 50_000)}
+    answer, at_once = await _timed(
+        kafka.ask(
+            node,
+            PRODUCE,
+            9,
+            lane="limited",
+            transactional_id=None,
+            acks=-1,
+            timeout=_FIVE_SECONDS,
+            topic_data=[{"name": topic, "partition_data": [wanted]}],
+        )
+    )
+    muted = await _timed(_metadata(kafka, node, "limited"))
+    return {
+        "error": kafka.plain(answer.responses[0].partition_responses[0].error_code),
+        "answered at once": at_once,
+        "throttled for seconds": round(answer.throttle_time.total_seconds()),
+        "the next request waits": muted == (None, False),
+        "others do not": (await list_offsets(kafka, topic, LATEST))["offset"],
+    }
+
+
+async def a_consumer_that_fetches_too_much(kafka: Session) -> Answer:
+    """It is sent nothing, and what it was not sent does not count."""
+    topic = await kafka.create_topic("t")
+    node = await kafka.leader(topic)
+    await _limited(kafka, "limited", {CONSUMER: 1000.0})
+    await produce(kafka, topic, batch("x" * 50_000))
+    answer, at_once = await _timed(_fetch(kafka, node, topic, 0))
+    return {
+        "answered at once": at_once,
+        "throttled for seconds": round(answer.throttle_time.total_seconds()),
+        "what it got": [len(each.partitions) for each in answer.responses],
+    }
+
+
+async def a_consumer_is_sent_no_more_than_is_free(kafka: Session) -> Answer:
+    """Ten seconds' worth, however much there is and fits."""
+    topic = await kafka.create_topic("t")
+    node = await kafka.leader(topic)
+    await _limited(kafka, "limited", {CONSUMER: 1000.0})
+    for _ in range(6):
+        await produce(kafka, topic, batch("x" * 3_000))
+
+    async def fetched() -> Any:
+        """Kafka cuts batches off where the limit is; with the rest of the answer that may be too much at first."""
+        answer = await _fetch(kafka, node, topic, 0)
+        return answer if answer.responses else None
+
+    answer = await settled(fetched, "nothing is ever sent")
+    size = len(answer.responses[0].partitions[0].records)
+    return {"three batches and no fourth": 9_000 < size <= 10_000}
+
+
+async def _limited(kafka: Session, lane: str, quotas: dict[str, float]) -> None:
+    client = {"client-id": kafka.client_id(lane)}
+    await alter_quotas(kafka, client, quotas)
+    await quotas_settled(kafka, client, quotas)
+
+
+async def _timed(answer: Any) -> tuple[Any, bool]:
+    """The answer, and whether it came within five seconds; None where it did not."""
+    try:
+        async with asyncio.timeout(5):
+            return await answer, True
+    except TimeoutError:
+        return None, False
+
+
+async def _metadata(kafka: Session, node: int, lane: str) -> Any:
+    return await kafka.ask(
+        node,
+        METADATA,
+        9,
+        lane=lane,
+        topics=[],
+        allow_auto_topic_creation=False,
+        include_cluster_authorized_operations=False,
+        include_topic_authorized_operations=False,
+    )
+
+
+async def _fetch(kafka: Session, node: int, topic: str, offset: int) -> Any:
+    wanted = {
+        "partition": 0,
+        "current_leader_epoch": -1,
+        "fetch_offset": offset,
+        "last_fetched_epoch": -1,
+        "log_start_offset": -1,
+        "partition_max_bytes": 10_000_000,
+    }
+    return await kafka.ask(
+        node,
+        FETCH,
+        12,
+        lane="limited",
+        **fetch_fields(0, READ_UNCOMMITTED),
+        replica_id=-1,
+        topics=[{"topic": topic, "partitions": [wanted]}],
+    )

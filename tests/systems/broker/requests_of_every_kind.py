@@ -27,6 +27,7 @@ from systems.broker.requests import (
     log_dirs,
     metadata,
     produce,
+    topic_partitions,
     unconfigured,
 )
 from systems.broker.wire import encode_request
@@ -77,6 +78,7 @@ def served() -> Mapping[int, range]:
         forwarding.Forwarding(broker),
         describing.Describing(broker, replicas),
         client_quotas.DescribingQuotas(broker),
+        topic_partitions.TopicPartitions(broker),
         log_dirs.LogDirs(broker, replicas),
         unconfigured.Unconfigured(),
         *coordinator_services(broker),
