@@ -50,12 +50,12 @@ _END_HELD = Schedule(
 _RECORDS_HELD = Schedule(
     tuple(
         cut(f"leader(output/{turn % 4})", at_ms, 3_200, shape="clients", direction="in")
-        for turn, at_ms in enumerate(range(3_000, 15_000, 4_000))
+        for turn, at_ms in enumerate(range(3_000, 34_000, 4_000))
     )
 )
 # The group's coordinator sleeps until another one has its place, and wakes with questions waiting.
 _COORDINATOR_SLEEPS = Schedule(
-    tuple(pause("group-coordinator(eos)", at_ms, 4_000) for at_ms in range(3_000, 31_000, 6_500))
+    tuple(pause("group-coordinator(eos)", at_ms, 4_500) for at_ms in range(3_000, 31_000, 7_500))
 )
 
 # Commits wait at a coordinator that only clients still reach, until it has heard of its successor.
@@ -101,7 +101,8 @@ SCHEDULES: dict[str, Directed] = {
         workload="eos",
         schedule=_RECORDS_HELD,
         settings=UNDISTURBED | {"transaction.version": 1, "delivery.timeout.ms": 2000},
-        rate=60.0,
+        time_limit_ms=36_000,
+        rate=120.0,
     ),
     "txn-timeout-not-enforced": Directed(workload="eos", schedule=Schedule(), settings=ABANDONED),
     "coordinator-serves-without-lease": Directed(
@@ -109,13 +110,13 @@ SCHEDULES: dict[str, Directed] = {
         schedule=_COORDINATOR_SLEEPS,
         settings=UNDISTURBED
         | {
-            "eos.abort.probability": 0.5,
+            "eos.abort.probability": 0.2,
             "broker.session.timeout.ms": 1500,
             "broker.heartbeat.interval.ms": 300,
             "request.timeout.ms": 2000,
         },
-        time_limit_ms=36_000,
-        rate=100.0,
+        time_limit_ms=34_000,
+        rate=200.0,
     ),
     "stale-group-coordinator-acks": Directed(
         workload="group",
