@@ -180,6 +180,13 @@ BROKER: tuple[Setting, ...] = (
         doc="Time without a majority after which the active controller resigns.",
     ),
     Setting(
+        name="controller.quorum.append.max.entries",
+        default=64,
+        minimum=1,
+        scope="broker",
+        doc="Entries of the metadata log that one controller sends another at once.",
+    ),
+    Setting(
         name="replica.lag.time.max.ms",
         default=2000,
         minimum=50,

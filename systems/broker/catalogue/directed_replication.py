@@ -177,4 +177,24 @@ SCHEDULES: dict[str, Directed] = {
         settings={"produce.batch.records": 10, "log.flush.interval.messages": 1},
         time_limit_ms=26_000,
     ),
+    # Figure 8. c1 dies with a change that only it has (b2 leaves the ISR), c3 with the beginning of a term that only it
+    # has. c1 leads again and gives c2 the change, but not yet anything of its new term, when it dies for good.
+    "controller-commit-old-term-by-count": _on_one_partition(
+        kill("controller-c1", 500, 1_500),
+        late("c2", 500, 24_000, 2_600, kinds=["vote"], to="controllers", direction="out"),
+        late("c3", 500, 3_700, 2_600, kinds=["vote"], to="controllers", direction="out"),
+        cut("b2", 3_800, 24_000, to="b1", how="reject"),
+        cut("c1", 4_500, 4_000, to="c2+c3"),
+        late("c3", 4_500, 3_600, 6_000, kinds=["append"], to="controllers", direction="out"),
+        kill("c1", 7_500, 1_300),
+        kill("c3", 8_000, 11_500),
+        late("c1", 8_600, 11_000, 3_000, kinds=["append"], to="c2", direction="out"),
+        kill("c1", 19_000, 9_000),
+        kill("b1", 23_000, 6_000),
+        settings={
+            "controller.quorum.append.max.entries": 1,
+            "controller.quorum.fetch.timeout.ms": 12_000,
+        },
+        time_limit_ms=32_000,
+    ),
 }

@@ -73,6 +73,7 @@ class Controller:
                 election_timeout_ms=election_ms,
                 heartbeat_ms=election_ms / 4,
                 check_quorum_ms=int(config.get("controller.quorum.fetch.timeout.ms", 2000)),
+                entries_per_append=int(config.get("controller.quorum.append.max.entries", 64)),
                 bugs=env.bugs,
             ),
             self.log,
