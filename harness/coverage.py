@@ -72,10 +72,11 @@ def unreached(counts: Iterable[Mapping[str, int]], wanted: Iterable[str]) -> lis
 
 def never_reached(system: Any, situations: Iterable[str]) -> str:
     """What was missing, in words, and which nemesis would reach it."""
-    return f"never reached {', '.join(_told(name, system) for name in situations)}"
+    return f"never reached {', '.join(how_to_reach(name, system) for name in situations)}"
 
 
-def _told(situation: str, system: Any) -> str:
+def how_to_reach(situation: str, system: Any) -> str:
+    """Its name, what it is, and which nemesis or test reaches it."""
     nemeses = system.reached_by.get(situation, ()) if isinstance(system, SaysWhatReaches) else ()
     test = system.reached_with.get(situation) if isinstance(system, SaysHowToReach) else None
     how = f"; --nemesis {' or '.join(nemeses)} reaches it" if nemeses else ""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from harness import store
+from harness import registry, store
 from harness.cli import options
 from harness.cli.group import INTERRUPTED, INVALID, UNKNOWN, VALID
 from harness.cli.progress import Progress
+from harness.cli.verdict import report_unless_valid
+from harness.coverage import how_to_reach
 from harness.errors import UserError
+from harness.execute import Outcome
 from harness.explore.search import Exploration, Search, Step
+from harness.results import Verdict
 from harness.spec import Spec
 
 DEFAULT = Spec()
@@ -34,7 +39,17 @@ BAR = 40
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--cores", type=click.IntRange(min=1), help="[default: all]")
 @click.option(
-    "--keep", type=click.Path(path_type=Path), metavar="FOLDER", help="Write what reached something new."
+    "--keep",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write the schedules of what reached something new.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=store.DEFAULT_ROOT,
+    show_default=True,
+    help="The folder of the first run of each anomaly goes here.",
 )
 @options.as_json
 @options.debug
@@ -51,11 +66,13 @@ def command(
     seed: int,
     cores: int | None,
     keep: Path | None,
+    out: Path,
     as_json: bool,
 ) -> int:
     """Run seeds; keep and mutate the schedules of those that reach something new, until the budget is spent.
 
-    Prints the growth curve, the situations that were never reached, and the anomalies found on the way.
+    Prints the growth curve, the situations that were never reached and what reaches them, and the anomalies found on
+    the way. Exit code 3 where no run proves anything, or the runs never reached what the nemesis is for.
     """
     spec = Spec(
         system=system,
@@ -78,7 +95,8 @@ def command(
         spec,
         budget_s=options.parse_duration_ms(budget, "--budget") / 1000,
         runs=runs,
-        root=None,
+        root=out.resolve(),
+        after=report_of_findings,
         cores=cores,
         observe=observe,
     )
@@ -91,12 +109,16 @@ def command(
     if as_json:
         click.echo(msgspec.json.encode(exploration).decode())
     else:
-        _tell(exploration)
+        _tell(exploration, registry.load("systems", system))
     if exploration.interrupted:
         return INTERRUPTED
     if exploration.found:
         return INVALID
-    return UNKNOWN if exploration.never else VALID
+    return UNKNOWN if exploration.missed or exploration.unknown == exploration.runs else VALID
+
+
+def report_of_findings(outcome: Outcome) -> tuple[str, ...]:
+    return report_unless_valid(outcome) if outcome.result.verdict is Verdict.INVALID else ()
 
 
 def _keep(folder: Path, exploration: Exploration) -> None:
@@ -109,7 +131,7 @@ def _keep(folder: Path, exploration: Exploration) -> None:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from None
 
 
-def _tell(exploration: Exploration) -> None:
+def _tell(exploration: Exploration, system: Any) -> None:
     most = max((step.points for step in exploration.curve), default=1)
     for step in _thinned(exploration.curve):
         bar = "█" * max(1, step.points * BAR // most)
@@ -121,9 +143,12 @@ def _tell(exploration: Exploration) -> None:
     reached = sorted(exploration.reached.items(), key=lambda item: (item[1], item[0]))
     click.echo("situations (runs), rarest first: " + ", ".join(f"{name} {n}" for name, n in reached))
     if exploration.never:
-        click.echo(f"never reached: {', '.join(exploration.never)}: other nemeses or settings may")
-    for finding, _ in exploration.found:
+        click.echo("never reached:")
+    for name in exploration.never:
+        click.echo(f"  {how_to_reach(name, system)}")
+    for finding, folder in exploration.found:
         click.secho(f"{finding.name}: {finding.summary}", fg="red")
+        click.echo(f"  kept   {folder}\n  next   chaos shrink {folder}")
 
 
 def _thinned(curve: list[Step]) -> list[Step]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from harness.campaign import Finding, RunLine, run_specs
+from harness.campaign import After, Finding, RunLine, run_specs
+from harness.coverage import must_reach
 from harness.explore.coverage import Point, names, points
 from harness.explore.mutations import mutated
 from harness.plan import resolve
@@ -46,8 +48,10 @@ class Exploration(msgspec.Struct, kw_only=True):
     reached: dict[str, int] = msgspec.field(default_factory=dict)
     """Situation -> runs that reached it."""
     never: list[str] = msgspec.field(default_factory=list)
+    missed: list[str] = msgspec.field(default_factory=list)
+    """Of those the ones that its nemesis is for."""
     found: list[tuple[Finding, str | None]] = msgspec.field(default_factory=list)
-    """The first of each anomaly, with its run folder."""
+    """The first of each anomaly, with its run folder: all other folders are removed."""
     unknown: int = 0
     interrupted: bool = False
 
@@ -60,6 +64,7 @@ class Search:
         budget_s: float,
         runs: int | None,
         root: Path | None,
+        after: After | None = None,
         cores: int | None = None,
         observe: Callable[[Exploration], None] = lambda exploration: None,
         clock: Callable[[], float] = time.monotonic,
@@ -68,6 +73,7 @@ class Search:
         self._budget_s = budget_s
         self._most = runs
         self._root = root
+        self._after = after
         self._cores = cores
         self._observe = observe
         self._clock = clock
@@ -92,13 +98,18 @@ class Search:
         def interrupt() -> None:
             exploration.interrupted = True
 
-        for number, run in run_specs(specs(), root=self._root, cores=self._cores, interrupted=interrupt):
+        for number, run in run_specs(
+            specs(), root=self._root, cores=self._cores, after=self._after, interrupted=interrupt
+        ):
             if run.interrupted:
+                _forget(run)
                 continue
             exploration.runs += 1
             exploration.seconds = round(self._clock() - started, 2)
             self._look(exploration, asked.pop(number), run)
             self._observe(exploration)
+        wanted = must_reach(plan.system, self._spec.nemesis, exploration.runs)
+        exploration.missed = [name for name in wanted if not exploration.reached.get(name)]
         exploration.never = [name for name in plan.system.situations if not exploration.reached.get(name)]
         return exploration
 
@@ -121,7 +132,10 @@ class Search:
             if count:
                 exploration.reached[name] = exploration.reached.get(name, 0) + 1
         known = {finding.name for finding, _ in exploration.found}
-        exploration.found += [(f, run.dir) for f in run.anomalies if f.name not in known]
+        fresh = [(finding, run.dir) for finding in run.anomalies if finding.name not in known]
+        exploration.found += fresh
+        if not fresh:
+            _forget(run)
         news = points(run) - self._seen
         if news:
             self._seen |= news
@@ -130,3 +144,8 @@ class Search:
             exploration.curve.append(
                 Step(exploration.runs, exploration.seconds, len(self._seen), len(names(self._seen)))
             )
+
+
+def _forget(run: RunLine) -> None:
+    if run.dir is not None:
+        shutil.rmtree(run.dir, ignore_errors=True)

@@ -68,11 +68,25 @@ def test_what_it_finds_on_the_way_is_told(tmp_path: Path) -> None:
         "8s",
     ]
     done = CliRunner().invoke(
-        chaos, [*words, "--bug", "amnesia", "--runs", "4", "--keep", str(tmp_path / "kept")]
+        chaos,
+        [
+            *words,
+            "--bug",
+            "amnesia",
+            "--runs",
+            "4",
+            "--keep",
+            str(tmp_path / "kept"),
+            "--out",
+            str(tmp_path / "runs"),
+        ],
     )
     assert done.exit_code == 1, done.output
-    assert "never reached: never" in done.output
+    assert "never reached:\n  never (cannot happen)\n" in done.output
     assert "lost-write: " in done.output
+    [folder] = {Path(line.split()[1]) for line in done.output.splitlines() if line.startswith("  kept ")}
+    assert (folder / "report.html").exists()
+    assert [entry for entry in (tmp_path / "runs").iterdir() if not entry.is_symlink()] == [folder]
     for path in (tmp_path / "kept").iterdir():
         msgspec.json.decode(path.read_bytes(), type=Schedule)
 
