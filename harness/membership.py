@@ -41,6 +41,9 @@ class Membership:
         left: list[str] = []
         evidence: list[Evidence] = []
         for node in nodes:
+            if node not in self._cluster.members:
+                evidence.append(_gone(node))
+                continue
             told = await self._told("leave", node, None)
             if told.verified:
                 left.append(node)
@@ -56,6 +59,9 @@ class Membership:
             if successor in self._cluster.members:
                 # Another fault has let it join meanwhile: nobody must be lost for nothing.
                 evidence.append(Evidence(False, f"{successor} is a member already"))
+                continue
+            if lost not in self._cluster.members:
+                evidence.append(_gone(lost))
                 continue
             gone = await self._damage.retire(lost)
             told = await self._launched(successor, "replace", lost)
@@ -84,3 +90,8 @@ class Membership:
                 return await self._system.administer(self._cluster, change, node, replaced=replaced)
         except TimeoutError:
             return Evidence(None, f"{change} of {node} was not complete after {self._timeout_s:g} s")
+
+
+def _gone(node: str) -> Evidence:
+    """Another fault was there first: nobody would answer."""
+    return Evidence(False, f"{node} is no member any more")

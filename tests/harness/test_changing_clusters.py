@@ -71,6 +71,17 @@ def test_a_refusal_is_a_fault_that_did_not_bite() -> None:
     assert "none of 1 scheduled faults is known to have taken effect" in str(result.reason)
 
 
+def test_who_has_left_is_not_asked_to_leave_again() -> None:
+    """The undoing of a join, after another fault let the same node leave."""
+    result = flock(
+        fault("join", "n4", duration_ms=3_000),
+        fault("leave", "n4", at_ms=2_500, duration_ms=None),
+        fault("partition", "n2", at_ms=1_000, duration_ms=500),
+    ).result
+    assert result.verdict is Verdict.VALID, result.reason
+    assert result.faults["bitten"] == 3
+
+
 def test_a_core_is_drawn_from_those_who_are_members() -> None:
     cut = fault("partition", "n3", duration_ms=None)
     result = flock(fault("join", "n4", duration_ms=None), cut, final="core").result
