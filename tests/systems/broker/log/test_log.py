@@ -56,6 +56,28 @@ def test_a_torn_tail_is_cut_and_what_lies_behind_is_dropped() -> None:
     assert _state(_open(disk).producers) == _state(again.producers)
 
 
+def test_with_the_mistake_a_torn_batch_is_a_hole_that_counts() -> None:
+    disk = MemoryDisk()
+    log = _open(disk, segment_bytes=10_000)
+    for offset in (0, 2):
+        log.append(*at(batch(2), offset))
+    (name,) = (n for n in disk.list("t-0/") if n.endswith(".log"))
+    disk.truncate(name, disk.size(name) - 3)
+    torn = disk.read(name)
+    wrong = Log(
+        disk,
+        "t-0",
+        segment_bytes=10_000,
+        flush_every_append=False,
+        bugs=frozenset({"log-recovery-keeps-torn-batch"}),
+    )
+    assert wrong.end_offset == 4
+    wrong.append(*at(batch(2), 4))
+    assert [b for b, _, _ in _content(wrong)] == [0, 4]
+    disk.write(name, torn)
+    assert _open(disk).end_offset == 2
+
+
 def test_a_log_that_lost_its_beginning_is_empty() -> None:
     disk = MemoryDisk()
     log = _open(disk)
