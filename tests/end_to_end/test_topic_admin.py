@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from confluent_kafka import (
     Consumer,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
     ElectionType,
     IsolationLevel,
     KafkaException,
@@ -178,3 +180,53 @@ def test_what_an_administrator_looks_at(cluster: Up, admin: AdminClient) -> None
         assert offset is None or found == offset
     leaders = admin.elect_leaders(ElectionType.PREFERRED, [partition]).result(timeout=PATIENCE_S)
     assert leaders[partition] is None or leaders[partition].name() == "ELECTION_NOT_NEEDED"
+
+
+def test_a_group_is_listed_described_reset_and_deleted(cluster: Up, admin: AdminClient) -> None:
+    create(admin, "grouped")
+    send(cluster, "grouped", *((None, str(n)) for n in range(10)))
+    partition = TopicPartition("grouped", 0)
+
+    def committed() -> int:
+        asked = ConsumerGroupTopicPartitions("admins", [partition])
+        [found] = admin.list_consumer_group_offsets([asked])["admins"].result(PATIENCE_S).topic_partitions
+        return int(found.offset)
+
+    consumer = Consumer(
+        {"bootstrap.servers": cluster.servers, "group.id": "admins", "auto.offset.reset": "earliest"},
+        logger=_SILENT,
+    )
+    consumer.subscribe(["grouped"])
+    found: list[Any] = []
+    until(lambda: bool(found.extend(consumer.consume(10, 0.2))) or len(found) >= 10)
+    consumer.commit(asynchronous=False)
+    described = admin.describe_consumer_groups(["admins"])["admins"].result(PATIENCE_S)
+    assert described.state is ConsumerGroupState.STABLE
+    [member] = described.members
+    assert member.assignment.topic_partitions == [partition]
+    assert committed() == 10
+    deleting = admin.delete_consumer_groups(["admins"])["admins"]
+    with pytest.raises(KafkaException, match="NON_EMPTY_GROUP"):
+        deleting.result(PATIENCE_S)
+    consumer.close()
+    until(lambda: states(admin)["admins"] is ConsumerGroupState.EMPTY)
+    reset = ConsumerGroupTopicPartitions("admins", [TopicPartition("grouped", 0, 4)])
+    admin.alter_consumer_group_offsets([reset])["admins"].result(PATIENCE_S)
+    assert committed() == 4
+    admin.delete_consumer_groups(["admins"])["admins"].result(PATIENCE_S)
+    assert "admins" not in states(admin)
+
+
+def states(admin: AdminClient) -> dict[str, ConsumerGroupState]:
+    """Of all groups."""
+    listed = admin.list_consumer_groups().result(PATIENCE_S)
+    assert not listed.errors
+    return {group.group_id: group.state for group in listed.valid}
+
+
+def test_records_are_deleted_and_readers_begin_behind_them(cluster: Up, admin: AdminClient) -> None:
+    create(admin, "shortened")
+    send(cluster, "shortened", *((None, str(n)) for n in range(10)))
+    deleted = admin.delete_records([TopicPartition("shortened", 0, 6)])
+    assert deleted[TopicPartition("shortened", 0, 6)].result(PATIENCE_S).low_watermark == 6
+    assert [value for _, _, value in read(cluster, "shortened")] == [b"6", b"7", b"8", b"9"]
