@@ -38,6 +38,8 @@ class AiokafkaLog:
         self._host = host
         self._config = _DEFAULTS | dict(config)
         self._plain = self._config["client"] == AIOKAFKA_PLAIN
+        new = self._config["group.protocol"] == CONSUMER_PROTOCOL
+        self._assignor: str | None = self._config["group.remote.assignor"] if new else None
 
     async def create_topic(
         self, topic: str, *, partitions: int, replication_factor: int, config: Mapping[str, str] | None = None
@@ -89,7 +91,11 @@ class AiokafkaLog:
 
     async def consumer(self, *, group: str | None = None, isolation: str | None = None) -> Consumer:
         library = AIOKafkaConsumer if self._plain else kip890.Consumer
-        consumer = AiokafkaConsumer(library, self._consumer_options(group, isolation))
+        consumer = AiokafkaConsumer(
+            library,
+            self._consumer_options(group, isolation),
+            assignor=None if group is None else self._assignor,
+        )
         await consumer.start()
         return consumer
 
@@ -100,11 +106,8 @@ class AiokafkaLog:
             "rebalance_timeout_ms": config["max.poll.interval.ms"],
         }
         library = AIOKafkaConsumer if self._plain else kip890.Consumer
-        consumer = (
-            AiokafkaConsumer(library, options, assignor=config["group.remote.assignor"])
-            if config["group.protocol"] == CONSUMER_PROTOCOL
-            else AiokafkaConsumer(library, options, strategy=config["partition.assignment.strategy"])
-        )
+        strategy = config["partition.assignment.strategy"] if self._assignor is None else None
+        consumer = AiokafkaConsumer(library, options, strategy=strategy, assignor=self._assignor)
         await consumer.start()
         return consumer
 

@@ -37,7 +37,7 @@ class AiokafkaConsumer:
         assignor: str | None = None,
     ) -> None:
         """For a member of a group: of the classic protocol with `strategy` (`partition.assignment.strategy`), of the new one
-        (KIP-848) with `assignor` (`group.remote.assignor`). Neither leaves the library as it is."""
+        (KIP-848), as soon as it subscribes, with `assignor` (`group.remote.assignor`). Neither leaves the library as it is."""
         self._strategy, self._assignor = strategy, assignor
         self._client_id: str = options["client_id"]
         self._membership: Membership | ConsumerMembership | None = None
@@ -63,11 +63,8 @@ class AiokafkaConsumer:
     async def start(self) -> None:
         async with outcomes():
             await self._consumer.start()
-        coordinator = self._consumer._coordinator
         if self._strategy is not None:
-            self._membership = Membership(coordinator, self._strategy)
-        elif self._assignor is not None:
-            self._membership = ConsumerMembership(coordinator, self._client_id, assignor=self._assignor)
+            self._membership = Membership(self._consumer._coordinator, self._strategy)
 
     async def assign(self, partitions: Sequence[TopicPartition]) -> None:
         wanted = [LibraryPartition(*p) for p in partitions]
@@ -80,6 +77,9 @@ class AiokafkaConsumer:
         self, topics: Sequence[str], *, on_assigned: Told = None, on_revoked: Told = None
     ) -> None:
         self._subscribed = True
+        if self._assignor is not None and self._membership is None:
+            coordinator = self._consumer._coordinator
+            self._membership = ConsumerMembership(coordinator, self._client_id, assignor=self._assignor)
         listener = _Listener(self._on_assigned, on_assigned, on_revoked)
         async with outcomes():
             self._consumer.subscribe(list(topics), listener=listener)
