@@ -17,6 +17,7 @@ from reports.folder import Run
 from reports.lag import Lag, lag
 from reports.lanes import Lane, lanes
 from reports.operations import OUTCOMES, Columns, as_json, columns, shorten
+from reports.ownership import Ownership, ownership
 from reports.skew import Skew, skew
 from reports.witness import Group as Family
 from reports.witness import evidence, groups
@@ -85,6 +86,7 @@ class Page(msgspec.Struct, frozen=True):
     faults: list[Band]
     skew: Skew | None
     lag: Lag | None
+    ownership: Ownership | None
     data: Data
 
 
@@ -129,6 +131,7 @@ def page(run: Run) -> Page:
         faults=shown,
         skew=skew(_results(result)),
         lag=lag(operations, shown, end),
+        ownership=ownership(_results(result), end),
         data=Data(
             end=end,
             ops=columns(operations),

@@ -79,7 +79,11 @@ class Group:
         config = test.config
         log: Groups = test.system.client("groups", test.cluster, host, config)
         sender = Sender(log)
-        effects = Effects(self._rows, process, lambda: test.cluster.now_ns() / 1_000_000)
+
+        def now_ms() -> float:
+            return test.cluster.now_ns() / 1_000_000
+
+        effects = Effects(self._rows, process, now_ms)
         exactly_once = config["group.policy"] == EOS
         member = Member(
             log,
@@ -92,6 +96,7 @@ class Group:
             instance=f"{GROUP}-{slot}" if config["group.static"] else None,
             effects=effects,
             transactions=Transactions(log, EFFECTS, f"{GROUP}-{slot}") if exactly_once else None,
+            now_ms=now_ms,
         )
         reader = Reader(log, str(config.get("isolation.level", "read_committed")), high_watermark=False)
         store = EffectsTopic(log, partitions_of(EFFECTS, len(_events(config)))) if exactly_once else effects

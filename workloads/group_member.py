@@ -7,7 +7,8 @@
 `value` are the records that the poll returned; what was done with them stands in the group's effects
 (`workloads.group_effects`). `resumed` tells, for each partition that was assigned since the last turn: the committed offset
 that was fetched (null for none), and where the member began. A commit's `outcome` is `ok`, `refused` (it certainly had no
-effect) or `unknown`. `plan`: `work`; `crash` (the process dies at the step `at`); `stall` (processing hangs
+effect) or `unknown`. `moves` tells when the member was given partitions and when they were taken away, in milliseconds:
+`[[812.4, "+", ["events/0"]], …]`. `plan`: `work`; `crash` (the process dies at the step `at`); `stall` (processing hangs
 for `stall_ms`, and the member goes on as if nothing had happened); `leave` (it says goodbye after the turn); `drain`
 (the end of the run: `remaining` counts what is left in `assigned`, `position` tells how far it came). A static member's
 turn has its name as `instance`.
@@ -16,7 +17,7 @@ turn has its name as `instance`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.capabilities import DefiniteFailure, GroupMember, Groups, Record, TopicPartition
@@ -57,7 +58,10 @@ class Member:
         instance: str | None,
         effects: Effects,
         transactions: Transactions | None,
+        now_ms: Callable[[], float],
     ) -> None:
+        self._now_ms = now_ms
+        self._moves: list[list[Any]] = []
         self._log, self._group, self._topic = log, group, topic
         self._policy, self._batch, self._interval_s = policy, batch, interval_ms / 1_000
         self._instance, self._effects, self._transactions = instance, effects, transactions
@@ -83,8 +87,10 @@ class Member:
         except PROGRAMMING_ERRORS:
             raise
         except Crash as crash:
+            turn |= self._moved()
             return info(f"crashed: {crash}", value=[shown(r) for r in records], **turn)
         except Exception as error:
+            turn |= self._moved()
             if not records:
                 return fail(describe(error), retire=True, **turn)
             return info(describe(error), value=[shown(r) for r in records], **turn)
@@ -123,6 +129,7 @@ class Member:
         if op.extra["plan"] == "drain":
             await self._rest(consumer, turn)
         value = [shown(record) for record in records]
+        turn |= self._moved()
         try:
             await self._at(op, "committed")
         except Crash as crash:
@@ -296,12 +303,22 @@ class Member:
             await consumer.subscribe([self._topic], on_assigned=self._gained, on_revoked=self._lost)
         return self._consumer
 
+    def _moved(self) -> dict[str, Any]:
+        moves, self._moves = self._moves, []
+        return {"moves": moves} if moves else {}
+
+    def _note_move(self, sign: str, partitions: Sequence[TopicPartition]) -> None:
+        if partitions:
+            self._moves.append([round(self._now_ms(), 1), sign, [str(p) for p in partitions]])
+
     def _gained(self, partitions: Sequence[TopicPartition]) -> None:
         self._rebalances += 1
+        self._note_move("+", partitions)
         self._assigned |= set(partitions)
 
     def _lost(self, partitions: Sequence[TopicPartition]) -> None:
         self._rebalances += 1
+        self._note_move("-", partitions)
         self._taken |= set(partitions)
         former = {p: o for p in partitions if (o := self._uncommitted.pop(p, None)) is not None}
         if former:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from checkers.group.owners import longest_pauses, without_an_owner
 from checkers.group.turns import Store, Turn
 
 NS_PER_MS = 1_000_000
@@ -25,6 +26,8 @@ def measures(turns: Sequence[Turn], store: Store) -> dict[str, Any]:
             turn.operation.outcome == "ok" and turn.generation >= 0 and not turn.assigned for turn in turns
         ),
         "without_a_reader": without_a_reader(turns),
+        "without_an_owner": without_an_owner(turns),
+        "pauses_without_an_owner": longest_pauses(turns),
     }
 
 

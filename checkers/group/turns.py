@@ -43,6 +43,10 @@ class Turn(msgspec.Struct, frozen=True):
     position: tuple[tuple[str, int], ...]
     instance: str | None
     """A static member's name: whoever comes back under it takes up the place of its predecessor."""
+    moves: tuple[tuple[float, str, tuple[str, ...]], ...]
+    """When it was given partitions (`+`), and when they were taken away (`-`)."""
+    lives: bool
+    """Whether the member goes on after it."""
     told: bool
     """Whether it says itself what it committed: one that was lost sight of may have committed anything."""
 
@@ -110,6 +114,11 @@ def _turn(operation: Operation) -> Turn:
         ),
         position=tuple((str(p), int(offset)) for p, offset in extra.get("position", ())),
         instance=extra.get("instance"),
+        moves=tuple(
+            (float(at_ms), str(sign), tuple(str(p) for p in partitions))
+            for at_ms, sign, partitions in extra.get("moves", ())
+        ),
+        lives="crashed" not in extra and not extra.get("left"),
         told="commits" in extra,
     )
 
