@@ -3,6 +3,7 @@
 aiokafka keeps one request under way to each broker and one batch of each partition. Java's client keeps up to
 `max.in.flight.requests.per.connection`, and these are its rules (KIP-98, KIP-360; RecordAccumulator, TransactionManager):
 
+- To a broker that it has yet to connect to it sends one request; what follows it has to arrive behind it.
 - Without idempotence a failed batch goes back to the head of its queue, before or behind what was sent after it.
 - With it, failed batches line up by their sequence, and OUT_OF_ORDER_SEQUENCE_NUMBER for a batch in front of which
   another one is still under way means no more than that: it is sent again behind it.
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiokafka import errors as kafka
+from aiokafka.client import ConnectionGroup
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.record.util import calc_crc32c
@@ -144,7 +146,8 @@ class Pipelining(Sender):
 
     async def _send_produce_req(self, node_id: int, batches: dict[Any, Any]) -> None:
         self._requests[node_id] += 1
-        if self.most_in_flight > 1:
+        pipelines = self.most_in_flight > 1 and self._is_connected(node_id)
+        if pipelines:
             self._muted_partitions.difference_update(batches)
             if self._requests[node_id] < self.most_in_flight:
                 self._in_flight.discard(node_id)
@@ -152,8 +155,13 @@ class Pipelining(Sender):
         await self.produce(batches).do(node_id)
         self._requests[node_id] -= 1
         self._in_flight.discard(node_id)
-        if self.most_in_flight == 1:
-            self._muted_partitions.difference_update(batches)
+        if not pipelines:
+            self._muted_partitions.difference_update(p for p in batches if not self._held[p])
+
+    def _is_connected(self, node_id: int) -> bool:
+        """Until it is, requests under way to a broker could overtake each other."""
+        connection = self.client._conns.get((node_id, ConnectionGroup.DEFAULT))
+        return connection is not None and connection.connected()
 
 
 class Produce(SendProduceReqHandler):

@@ -32,6 +32,9 @@ class AiokafkaProducer:
         self._options = dict(options)
         self._delivery_timeout_s = delivery_timeout_ms / 1000
         self._clock_offset_ms = clock_offset_ms
+        self._lines: dict[tuple[str, int | None], asyncio.Lock] = {}
+        """Where a partition has no room, records are handed over in the order in which they came: a caller of Java's
+        client blocks, and aiokafka's callers overtake each other."""
         self._producer: Any = None
         self._commit_refused = False
 
@@ -50,9 +53,10 @@ class AiokafkaProducer:
         try:
             # aiokafka's compiled part asks the system for the time itself, past what this host's clock says.
             stamp_ms = time.time_ns() // 1_000_000 + self._clock_offset_ms
-            delivery = await self._started.send(
-                topic, value, key=key, partition=partition, timestamp_ms=stamp_ms
-            )
+            async with self._lines.setdefault((topic, partition), asyncio.Lock()):
+                delivery = await self._started.send(
+                    topic, value, key=key, partition=partition, timestamp_ms=stamp_ms
+                )
         except AssertionError as error:
             raise ClientBroken(f"assertion of the client library: {error}") from error
         except (kafka.KafkaError, kafka.IllegalOperation) as error:
