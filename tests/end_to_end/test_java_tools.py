@@ -156,6 +156,17 @@ def test_a_quota_slows_the_client_that_it_names(cluster: Up, tools: Tools) -> No
     assert "producer_byte_rate" not in tools.run("ConfigCommand", "--describe", *slow)
 
 
+def test_a_users_quota_is_kept_beside_the_one_of_his_client(tools: Tools) -> None:
+    user = ("--entity-type", "users", "--entity-name", "anna")
+    tools.run("ConfigCommand", "--alter", *user, "--add-config", "request_percentage=50")
+    of_client = (*user, "--entity-type", "clients", "--entity-default")
+    tools.run("ConfigCommand", "--alter", *of_client, "--add-config", "consumer_byte_rate=1000000")
+    described = tools.run("ConfigCommand", "--describe", "--entity-type", "users")
+    assert "user-principal 'anna' are request_percentage=50.0" in described
+    described = tools.run("ConfigCommand", "--describe", "--entity-type", "users", "--entity-type", "clients")
+    assert "user-principal 'anna', the default client-id are consumer_byte_rate=1000000.0" in described
+
+
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_what_java_compresses_others_read_and_the_other_way_round(
     cluster: Up, tools: Tools, codec: str

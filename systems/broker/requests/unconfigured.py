@@ -16,6 +16,7 @@ DESCRIBE_ACLS, CREATE_ACLS, DELETE_ACLS = 29, 30, 31
 SASL_AUTHENTICATE: Final = 36
 DESCRIBE_DELEGATION_TOKEN: Final = 41
 LIST_PARTITION_REASSIGNMENTS: Final = 46
+DESCRIBE_USER_SCRAM_CREDENTIALS: Final = 50
 
 _NO_RULES: Final = {
     "error_code": ErrorCode.security_disabled,
@@ -33,6 +34,7 @@ class Unconfigured:
             DELETE_ACLS: (range(1, 4), self.on_delete_acls),
             DESCRIBE_DELEGATION_TOKEN: (range(1, 4), self.on_describe_delegation_token),
             LIST_PARTITION_REASSIGNMENTS: (range(0, 1), self.on_list_partition_reassignments),
+            DESCRIBE_USER_SCRAM_CREDENTIALS: (range(0, 1), self.on_describe_user_scram_credentials),
         }
 
     async def start(self) -> None: ...
@@ -69,3 +71,23 @@ class Unconfigured:
     async def on_list_partition_reassignments(self, context: RequestContext, request: Any) -> Any:
         """Replicas stay where a partition was created: none is ever under way."""
         return messages.response(context, error_code=ErrorCode.none, error_message=None, topics=())
+
+    async def on_describe_user_scram_credentials(self, context: RequestContext, request: Any) -> Any:
+        """Nobody has any."""
+        asked = [user.name for user in request.users or ()]
+        return messages.response(
+            context,
+            error_code=ErrorCode.none,
+            error_message=None,
+            results=[
+                {
+                    "user": name,
+                    "error_code": ErrorCode.duplicate_resource
+                    if asked.count(name) > 1
+                    else ErrorCode.resource_not_found,
+                    "error_message": f"user '{name}' has no credentials",
+                    "credential_infos": (),
+                }
+                for name in dict.fromkeys(asked)
+            ],
+        )

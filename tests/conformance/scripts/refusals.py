@@ -163,3 +163,13 @@ async def reassignments(kafka: Session) -> Answer:
         "of a topic": await listed([{"name": topic, "partition_indexes": [0]}]),
         "of no topic": await listed([{"name": kafka.own("nothing"), "partition_indexes": [0]}]),
     }
+
+
+async def credentials(kafka: Session) -> Answer:
+    return {
+        "everybody's": await _asked(kafka, 50, 0, users=None),
+        "nobody's": await _asked(kafka, 50, 0, users=[]),
+        "a stranger's": await _asked(kafka, 50, 0, users=[{"name": "stranger"}]),
+        "a stranger's twice": await _asked(kafka, 50, 0, users=[{"name": "stranger"}, {"name": "stranger"}]),
+        "without a name": await _asked(kafka, 50, 0, users=[{"name": ""}]),
+    }
