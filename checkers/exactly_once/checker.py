@@ -66,6 +66,12 @@ def too_thin(seen: Observations, transfers: Transfers, outputs: Outputs) -> str 
     committed = sum(t.fate == "committed" for t in transfers.transactions.values())
     if not committed:
         return f"none of {tried} transactions committed"
+    if outputs.removed:
+        told = ", ".join(f"{name} at offset {start}" for name, start in outputs.removed.items())
+        return (
+            f"{len(outputs.removed)} output partitions do not begin at offset 0 any more ({told}): what was removed from "
+            "them cannot be judged; keep the outputs (log.retention.ms, log.retention.bytes)"
+        )
     if outputs.incomplete:
         names = ", ".join(outputs.incomplete)
         return f"{len(outputs.incomplete)} output partitions were not read to their end: {names}"

@@ -23,7 +23,10 @@ class Outputs:
     """Records that no pipeline writes."""
     partitions: list[str] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
-    """Output partitions without a final read to the end, or with an open transaction that may hide records."""
+    """Output partitions without a final read to the end, with an open transaction that may hide records, or without
+    their beginning."""
+    removed: dict[str, int] = field(default_factory=dict)
+    """Of those the ones whose beginning was removed, with the offset at which they begin now."""
     read_committed: bool = True
 
     @property
@@ -54,6 +57,8 @@ def collect_outputs(seen: Observations, transfers: Transfers) -> Outputs:
         outputs.partitions.append(name)
         if partition.final is None or partition.final.hidden or partition.final.log_start:
             outputs.incomplete.append(name)
+            if partition.final is not None and partition.final.log_start:
+                outputs.removed[name] = partition.final.log_start
         for offset, value in version_order(partition).items():
             _place(outputs, (name, offset), value)
     return outputs

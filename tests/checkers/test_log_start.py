@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from checkers.exactly_once import ExactlyOnceChecker
 from checkers.log.checker import LogChecker
 from harness.checker import CheckContext
-from harness.history import History, HistoryWriter
+from harness.history import History, HistoryWriter, read_history
 from harness.results import Verdict
 
+HISTORIES = Path(__file__).parent / "histories"
 P = "orders/0"
 
 
@@ -87,3 +91,11 @@ def test_a_poll_that_says_where_the_log_begins_proves_no_loss_below(told: bool, 
     result = LogChecker().check(History(writer.ops), CheckContext(config={}))
     assert expected <= {a.name for a in result.anomalies if not a.allowed}
     assert told == (not {a.name for a in result.anomalies if not a.allowed})
+
+
+def test_outputs_that_were_removed_are_named_with_where_they_begin() -> None:
+    name = "eos-loss--retention-took-the-beginning-of-the-output.unknown.jsonl"
+    result = ExactlyOnceChecker().check(read_history(HISTORIES / "exactly-once" / name), CheckContext())
+    assert result.verdict is Verdict.UNKNOWN
+    assert result.reason is not None
+    assert "1 output partitions do not begin at offset 0 any more (output/0 at offset 1)" in result.reason
