@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from harness.sweep.cells import Cell
+from harness.sweep.cells import LOSSES, Cell
 
 CONFIDENCE = 0.95
 
 
 def answer(cells: Iterable[Cell]) -> list[str]:
-    """A paragraph a configuration."""
+    """A paragraph a configuration, and the short of it."""
     by_row: dict[str, list[Cell]] = {}
     for cell in cells:
         by_row.setdefault(cell.row, []).append(cell)
-    return [f"{row}: {_of_row(in_row)}" for row, in_row in by_row.items()]
+    return [*(f"{row} {_of_row(in_row)}" for row, in_row in by_row.items()), _in_short(by_row)]
+
+
+def _in_short(by_row: Mapping[str, Sequence[Cell]]) -> str:
+    losing = [row for row, cells in by_row.items() if any(_loses(name) for c in cells for name in c.found)]
+    wrong = [row for row, cells in by_row.items() if any(c.found for c in cells) and row not in losing]
+    silent = [row for row, cells in by_row.items() if not any(c.found for c in cells)]
+    proven = [row for row in silent if all(cell.proves for cell in by_row[row])]
+    parts = [f"data is lost with {_listed(losing)}"] if losing else []
+    parts += [f"other anomalies, but no loss, with {_listed(wrong)}"] if wrong else []
+    parts += [f"nothing was found with {_listed(proven)}"] if proven else []
+    unknown = [row for row in silent if row not in proven]
+    parts += [f"nothing is known of {_listed(unknown)}"] if unknown else []
+    return f"In short: {'; '.join(parts)}."
+
+
+def _loses(anomaly: str) -> bool:
+    return anomaly in LOSSES
+
+
+def _listed(rows: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(f"'{row}'" for row in rows[:-1]), f"'{rows[-1]}'")))
 
 
 def silent_at_most(runs: int) -> float:
@@ -29,7 +50,9 @@ def _of_row(cells: Sequence[Cell]) -> str:
         for name in cell.found:
             by_anomaly.setdefault(name, []).append(cell)
     parts = [
-        f"{name} under " + ", ".join(_share(cell, name) for cell in found)
+        (f"loses data ({name})" if _loses(name) else f"shows {name}")
+        + " under "
+        + ", ".join(_share(cell, name) for cell in found)
         for name, found in sorted(
             by_anomaly.items(), key=lambda item: -sum(c.found[item[0]] for c in item[1])
         )
@@ -38,11 +61,12 @@ def _of_row(cells: Sequence[Cell]) -> str:
     if proven:
         runs = min(cell.verdicts["valid"] for cell in proven)
         parts.append(
-            f"nothing under {', '.join(cell.nemesis for cell in proven)} (at least {runs} valid runs each: at "
-            f"{CONFIDENCE:.0%} confidence, fewer than {silent_at_most(runs):.0%} of such runs would show it)"
+            f"shows nothing under {', '.join(cell.nemesis for cell in proven)} ({runs} valid run{'s' * (runs != 1)} "
+            f"or more each: at {CONFIDENCE:.0%} confidence, fewer than "
+            f"{silent_at_most(runs):.0%} of such runs would show it)"
         )
     parts += [
-        f"nothing is proven under {cell.nemesis} ({_why_unproven(cell)})" for cell in cells if not cell.proves
+        f"proves nothing under {cell.nemesis} ({_why_unproven(cell)})" for cell in cells if not cell.proves
     ]
     return "; ".join(parts)
 

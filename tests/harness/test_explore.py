@@ -123,8 +123,9 @@ bugs = ["amnesia"]
     done = CliRunner().invoke(chaos, ["study", str(file), "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "Does a bag that forgets lose anything?" in done.output
-    assert "forgetful: lost-write under toy-kill (2 of 2 runs" in done.output
-    assert "nothing under none (at least 2 valid runs each: at 95% confidence, fewer than 78%" in done.output
+    assert "forgetful loses data (lost-write) under toy-kill (2 of 2 runs" in done.output
+    assert "shows nothing under none (2 valid runs or more each: at 95% confidence, fewer than 78%" in done.output
+    assert "In short: data is lost with 'forgetful'." in done.output
 
 
 @pytest.mark.parametrize(("runs", "share"), [(0, 1.0), (1, 0.95), (59, 0.0495), (300, 0.00994)])
