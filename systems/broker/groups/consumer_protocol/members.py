@@ -18,7 +18,7 @@ from systems.broker.groups.consumer_protocol.state import (
     ConsumerMember,
     Partition,
 )
-from systems.broker.groups.consumer_protocol.subscriptions import check_regex, shapes
+from systems.broker.groups.consumer_protocol.subscriptions import pattern_of, shapes
 from systems.broker.metadata import MetadataImage
 
 
@@ -147,7 +147,7 @@ def _taken_up(
 
 def _as_told(member: ConsumerMember, beat: Beat) -> ConsumerMember:
     if beat.regex:
-        check_regex(beat.regex)
+        pattern_of(beat.regex)
     return msgspec.structs.replace(
         member,
         client_id=beat.client_id,
