@@ -169,12 +169,17 @@ class FakeBroker:
     def emitted(self, kind: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.events if name == kind]
 
+    def lose(self, topic: str, index: int) -> None:
+        """Leadership moves away."""
+        self.partitions[topic, index].leads = False
+        _, lost = self._listeners[topic]
+        lost(index)
+
     async def fail_over(self, topic: str, index: int) -> None:
         """Leadership moves away and comes back in a new epoch: only what is in the log survives."""
         partition = self.partitions[topic, index]
-        gained, lost = self._listeners[topic]
-        partition.leads = False
-        lost(index)
+        self.lose(topic, index)
+        gained, _ = self._listeners[topic]
         partition.leader_epoch += 1
         partition.leads = True
         gained(partition)
