@@ -26,9 +26,10 @@ def _late(
     at_ms: int = 2_000,
     duration_ms: int = 10_000,
     selector: str = "all",
+    direction: str = "out",
 ) -> Fault:
     """Messages of these kinds arrive there late; all others overtake them."""
-    params = {"latency_ms": latency_ms, "jitter_ms": 0.0, "kinds": kinds, "to": to, "direction": "out"}
+    params = {"latency_ms": latency_ms, "jitter_ms": 0.0, "kinds": kinds, "to": to, "direction": direction}
     return Fault(at_ms=at_ms, kind="slow", selector=selector, duration_ms=duration_ms, params=params)
 
 
@@ -38,6 +39,13 @@ def _cut(selector: str, *, at_ms: int = 2_000, duration_ms: int = 10_000, **para
 
 # S12. A write is at the owner and on its way to the others: who asks the owner sees it, who asks the others does not.
 _ON_ITS_WAY = Schedule((_late(["store"], LATER, 400.0),))
+# All five keep the key. A write is at two of them, and who asks one of these is answered by the other first.
+_TWO_HAVE_IT = Schedule(
+    (
+        _late(["store"], "n3+n4+n5", 400.0),
+        _late(["found"], "n3+n4+n5", 50.0, selector="n1+n2", direction="both"),
+    )
+)
 # Two replicas and half of the clients are on one side, the third, its fallbacks and the other clients on the other one.
 _REPLICAS_APART = Schedule(
     (
@@ -119,7 +127,7 @@ SCHEDULES: dict[str, Directed] = {
     ),
     "sloppy-quorum": _register(_REPLICAS_APART, {"conflict": "lww", "sloppy.quorum": True}),
     "abd-unanimous-skip-with-small-r": _register(
-        Schedule((_late(["store"], "n3+n4+n5", 400.0),)),
+        _TWO_HAVE_IT,
         {"replication.factor": 5, "read.quorum": "2", "write.quorum": "4"},
     ),
     "abd-used-for-rmw": Directed(
