@@ -217,8 +217,7 @@ class GroupCoordinator:
             raise KafkaError(ErrorCode.invalid_session_timeout)
         rebalance = getattr(request, "rebalance_timeout", None)
         shard = self._log.shard_of(request.group_id)
-        if self._consumer_protocol.has(shard, request.group_id):
-            raise KafkaError(ErrorCode.inconsistent_group_protocol)
+        self._consumer_protocol.check_free(shard, request.group_id)
         join = Join(
             member_id=request.member_id,
             client_id=context.client_id or "",

@@ -149,6 +149,9 @@ class Deletion:
             shard.state.offsets.forget(group_id, partition, position)
 
     async def _remove_if_unused(self, shard: GroupShard, group_id: str) -> None:
+        if group_id in shard.state.groups:
+            await self._remove(shard, group_id)
+            return
         async with shard.state.turn(group_id):
             await self._remove(shard, group_id)
 

@@ -49,10 +49,14 @@ class ConsumerProtocol:
         session_ms = int(config.get("group.consumer.session.timeout.ms", _SESSION_MS))
         self._clocks = Clocks(session_ms / 1_000, self._silent)
 
-    def has(self, shard: GroupShard, group_id: str) -> bool:
-        """Whether it has members, or may have some in a moment: then no classic member can join."""
+    def check_free(self, shard: GroupShard, group_id: str) -> None:
+        """For a classic member that would join: raises INCONSISTENT_GROUP_PROTOCOL while the group has members of the new
+        protocol, and what makes a client ask again while it may get some or is removed."""
         group = shard.state.consumer_groups.get(group_id)
-        return shard.state.turn(group_id).locked() or (group is not None and bool(group.members))
+        if group is not None and group.members:
+            raise KafkaError(ErrorCode.inconsistent_group_protocol)
+        if shard.state.turn(group_id).locked():
+            raise KafkaError(ErrorCode.coordinator_load_in_progress)
 
     def handlers(self) -> Mapping[int, tuple[range, Handler]]:
         return {

@@ -277,6 +277,34 @@ def test_a_group_is_of_one_protocol_at_a_time() -> None:
     run(scenario)
 
 
+def test_while_a_classic_group_is_removed_its_members_may_come_back() -> None:
+    async def scenario(broker: FakeBroker) -> None:
+        member = await stable(broker)
+        await broker.ask(13, 1, group_id="g", member_id=member.member_id)
+        deleting = asyncio.ensure_future(delete_group(broker))
+        await asyncio.sleep(0)
+        assert (await join(broker)).error_code is ErrorCode.none
+        assert await deleting == "none"
+
+    run(scenario)
+
+
+def test_while_a_group_is_removed_who_joins_it_waits() -> None:
+    async def scenario(broker: FakeBroker) -> None:
+        await beat(broker, "a", 0)
+        await beat(broker, "a", -1)
+        deleting = asyncio.ensure_future(delete_group(broker))
+        await asyncio.sleep(0)
+        joining = asyncio.ensure_future(beat(broker, "b", 0))
+        assert (await join(broker)).error_code is ErrorCode.coordinator_load_in_progress
+        assert await deleting == "none"
+        assert told(await joining) == (2, [0, 1, 2])
+        await broker.fail_over(OFFSETS, HOME)
+        assert (await state(broker))[1] == [("b", 2)]
+
+    run(scenario)
+
+
 def test_it_is_deleted_when_nobody_is_in_it() -> None:
     async def scenario(broker: FakeBroker) -> None:
         await beat(broker, "a", 0)
