@@ -21,7 +21,7 @@ ENTRIES: tuple[Entry, ...] = (
         mechanism="the controller takes a follower into the ISR on the word of a fetch before its restart",
         source="KIP-903 (KAFKA-14617, KAFKA-15221)",
         expect=LOSS,
-        nemesis="power",
+        nemesis="slow-messages+power",
         remedy="broker epochs in AlterPartition",
     ),
     Entry(
@@ -30,7 +30,7 @@ ENTRIES: tuple[Entry, ...] = (
         mechanism="the controller applies ISR proposals of an older partition epoch",
         source="KAFKA-12367",
         expect=LOSS,
-        nemesis="partition+kill",
+        nemesis="slow-messages+partition+kill",
         remedy="compare and set on partition epoch and leader epoch",
     ),
     Entry(
