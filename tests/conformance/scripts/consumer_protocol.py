@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 from ..administration import create_partitions, delete_groups, describe_groups, list_groups
 from ..consumer_groups import beat, beating_until, commit, described, fetch_committed, joined, topic_ids
@@ -158,7 +159,7 @@ async def offsets_of_a_transaction(kafka: Session) -> Answer:
 async def wrong_requests(kafka: Session) -> Answer:
     topic, group = await kafka.create_topic("t"), kafka.own("g")
     ids = await topic_ids(kafka, topic)
-    named = {"topics": [topic], "rebalance_timeout_ms": 5_000, "owned": {}}
+    named: dict[str, Any] = {"topics": [topic], "rebalance_timeout_ms": 5_000, "owned": {}}
     return {
         "without a subscription": await beat(kafka, group, "a", 0, ids=ids, **named | {"topics": None}),
         "with an empty subscription": await beat(kafka, group, "a", 0, ids=ids, **named | {"topics": []}),
