@@ -35,8 +35,8 @@ def _late(kinds: list[str], selector: str, to: str, latency_ms: float, at_ms: in
 
 # S15. One replica after the other is away for longer than tombstones are kept.
 _SLEEPERS = Schedule((_fault("kill", "n1", 2_000, 3_500), _fault("kill", "n2", 6_500, 3_500)))
-# What n1 misses, n4 keeps for it, and dies; when it is back, the deletion that came after is forgotten.
-_OLD_HINTS = Schedule((_fault("kill", "n1", 2_000, 1_500), _fault("kill", "n4", 3_300, 5_500)))
+# What n5 misses, n1 keeps for it, and dies; when it is back, the deletion that came after is forgotten.
+_OLD_HINTS = Schedule((_fault("kill", "n5", 2_000, 2_600), _fault("kill", "n1", 4_400, 5_000)))
 # Two nodes keep all that there is for three others; it is on its way to them when they die.
 _HINTS_ON_THEIR_WAY = Schedule(
     (
