@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..administration import (
+from ..batches import FIRST_TIMESTAMP_MS, batch
+from ..descriptions import (
     describe_cluster,
     describe_log_dirs,
     describe_producers,
@@ -11,7 +12,6 @@ from ..administration import (
     knows_its_space,
     list_transactions,
 )
-from ..batches import FIRST_TIMESTAMP_MS, batch
 from ..requests import list_offsets, produce
 from ..session import TRANSACTION, Answer, Session, settled
 from ..transaction_steps import end, init, send

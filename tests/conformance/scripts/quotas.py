@@ -6,8 +6,8 @@ import asyncio
 import datetime
 from typing import Any
 
-from ..administration import ANY, DEFAULT, EXACT, alter_quotas, describe_quotas, quotas_settled
 from ..batches import batch
+from ..quota_requests import ANY, DEFAULT, EXACT, alter_quotas, describe_quotas, quotas_settled
 from ..requests import (
     FETCH,
     LATEST,

@@ -9,7 +9,7 @@ import pytest
 
 from harness.capabilities import TopicPartition
 from harness.node import Address
-from tests.conformance.administration import alter_quotas, quotas_settled
+from tests.conformance.quota_requests import alter_quotas, quotas_settled
 from tests.conformance.session import Session
 from tests.systems.kafka.simulated import Simulated, simulate
 
