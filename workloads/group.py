@@ -29,7 +29,7 @@ from workloads.draining import OnceMore
 from workloads.group_effects import Effects, Transactions
 from workloads.group_effects import Topic as EffectsTopic
 from workloads.group_member import Member
-from workloads.group_policies import EOS, SETTINGS
+from workloads.group_policies import EOS, FENCED, SETTINGS
 from workloads.group_turns import AskEffects, DrainGroup, Hazards, Turns
 from workloads.growth import GrowingSends, Growth
 from workloads.log_client import LogClient
@@ -83,7 +83,7 @@ class Group:
         def now_ms() -> float:
             return test.cluster.now_ns() / 1_000_000
 
-        effects = Effects(self._rows, process, now_ms)
+        effects = Effects(self._rows, process, now_ms, fenced=config["group.lock"] == FENCED)
         exactly_once = config["group.policy"] == EOS
         member = Member(
             log,

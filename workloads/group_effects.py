@@ -1,9 +1,10 @@
 """What the members of a group have done: the store of their effects, outside the group.
 
-    {"type":"ok","process":1,"f":"effects","value":[["events/0",42,"3:17",4,1203.5], …],"reached":true}
+    {"type":"ok","process":1,"f":"effects","value":[["events/0",42,"3:17",4,1203.5,3], …],"reached":true}
 
 One row an effect, in order: partition, offset and value of the record, and, where the store is a list beside the log, the
-process that did it and the time in milliseconds. With policy `eos` the store is topic `effects`, which
+process that did it, the time in milliseconds, and the generation in which it had read the record. A store that is fenced
+takes that generation for a token, and refuses whoever comes with an older one than it has seen. With policy `eos` the store is topic `effects`, which
 is written in transactions and read back with isolation read_committed (`reached`: to its end).
 """
 
@@ -23,11 +24,18 @@ PIECE_RECORDS = 2_000
 class Effects:
     """One process's way to the list that the whole group writes to. An effect is done at once, and lasts."""
 
-    def __init__(self, rows: list[list[Any]], process: int, now_ms: Callable[[], float]) -> None:
-        self._rows, self._process, self._now_ms = rows, process, now_ms
+    def __init__(
+        self, rows: list[list[Any]], process: int, now_ms: Callable[[], float], *, fenced: bool = False
+    ) -> None:
+        self._rows, self._process, self._now_ms, self._fenced = rows, process, now_ms, fenced
 
-    def add(self, record: Record) -> None:
-        self._rows.append([*shown(record), self._process, round(self._now_ms(), 1)])
+    def add(self, record: Record, generation: int) -> None:
+        row = shown(record)
+        if self._fenced:
+            newest = next((done for done in reversed(self._rows) if done[0] == row[0]), None)
+            if newest is not None and newest[5] > generation:
+                return
+        self._rows.append([*row, self._process, round(self._now_ms(), 1), generation])
 
     async def effects(self, op: Invocation) -> Completion:
         return ok([list(row) for row in self._rows], reached=True)

@@ -77,7 +77,7 @@ class Member:
         self._commits_at = 0.0
         self._worker: asyncio.Task[None] | None = None
         self._record_s = record_ms / 1_000
-        self._queue: asyncio.Queue[Record] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Record, int]] = asyncio.Queue()
 
     async def consume(self, op: Invocation) -> Completion:
         turn: dict[str, Any] = {"commits": []}
@@ -162,7 +162,7 @@ class Member:
 
     async def _beside(self, op: Invocation, turn: dict[str, Any], records: Sequence[Record]) -> None:
         for record in records:
-            self._queue.put_nowait(record)
+            self._queue.put_nowait((record, self._read_as[0]))
         self._note(records)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
@@ -199,14 +199,14 @@ class Member:
                 await self._at(op, "processing")
             if self._record_s:
                 await asyncio.sleep(self._record_s)
-            self._effects.add(record)
+            self._effects.add(record, self._read_as[0])
         await self._at(op, "processed")
 
     async def _work(self) -> None:
         while True:
-            record = await self._queue.get()
+            record, generation = await self._queue.get()
             await asyncio.sleep(self._record_s * BESIDE)
-            self._effects.add(record)
+            self._effects.add(record, generation)
             self._queue.task_done()
 
     # Offsets.

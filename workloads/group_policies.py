@@ -9,6 +9,7 @@ COMMIT_AFTER = "commit-after"
 AUTO_COMMIT = "auto-commit"
 AUTO_COMMIT_ASYNC = "auto-commit-async"
 EOS = "eos"
+FENCED = "fenced"
 POLICIES = (COMMIT_AFTER, COMMIT_BEFORE, AUTO_COMMIT, AUTO_COMMIT_ASYNC, EOS)
 
 
@@ -31,6 +32,14 @@ SETTINGS: tuple[Setting, ...] = (
         doc="The application bears no repetition: processing a record more than once is an anomaly under every policy, "
         "not only under eos, which excludes it",
         scope="workload",
+    ),
+    Setting(
+        name="group.lock",
+        default="none",
+        doc="Whether the application takes ownership of a partition for a lock: it must not process in a generation after "
+        "somebody has in a younger one. `fenced`: the store of effects sees to that, with the generation as its token",
+        scope="workload",
+        choices=("none", "ownership", FENCED),
     ),
     Setting(
         name="group.partitions",

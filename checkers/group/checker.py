@@ -20,7 +20,7 @@ from checkers.forgotten_offsets import may_expire
 from checkers.group.effects import duplicates, lost, phantoms
 from checkers.group.measures import measures
 from checkers.group.offsets import regressions
-from checkers.group.ownership import fenced_instances, late_commits, shared_generations
+from checkers.group.ownership import fenced_instances, late_commits, late_effects, shared_generations
 from checkers.group.positions import jumps
 from checkers.group.progress import stuck
 from checkers.group.turns import store, turns
@@ -63,6 +63,7 @@ class GroupChecker:
             *shared_generations(every),
             *late_commits(every),
             *fenced_instances(every),
+            *(late_effects(effects) if context.config.get("group.lock", "none") != "none" else ()),
             *jumps(every, seen),
             *stuck(every, history, context.config),
         ]
@@ -107,6 +108,8 @@ def _whose(anomaly: Anomaly, config: Mapping[str, Any], forgets: bool) -> Blame 
     match anomaly.name:
         case "consume-duplicate":
             return None if policy in ONCE else Blame.WORKLOAD
+        case "dual-ownership" if "nothing fenced it" in anomaly.summary:
+            return Blame.WORKLOAD
         case "consume-lost" if "retention had removed it" in anomaly.summary:
             return Blame.CONFIGURATION
         case "consume-lost" if policy in LOSES:

@@ -3,7 +3,8 @@
 Two members were given it in the same generation; or a commit of an older generation was accepted after one of a
 younger generation had been acknowledged. A static member's successor takes up its place in the same generation: from then
 on the predecessor is fenced, and no commit of its is accepted. That a member which was thrown out goes on processing for a while is no
-violation: nobody can take back what it does, and it owns nothing.
+violation: nobody can take back what it does, and it owns nothing. It is one where the application takes ownership for a
+lock (`group.lock`), which it is not: only a store that compares generations keeps a former owner out.
 
 A group that was forgotten as a whole begins again with generation 1: what was before says nothing of what comes after. That
 it was, a member shows that is told of no committed offset although one had been acknowledged (`offset-regression`).
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checkers.group.turns import Commit, Turn, ended_before
+from checkers.group.turns import Commit, Effect, Store, Turn, ended_before
 from checkers.violations import Violation
 
 
@@ -115,6 +116,38 @@ def fenced_instances(turns: Sequence[Turn]) -> list[Violation]:
                     )
                 )
     return found
+
+
+def late_effects(store: Store) -> list[Violation]:
+    """Of an application that takes ownership for a lock: what a former owner did after its successor had begun. One for
+    each partition and generation."""
+    if store.operation is None:
+        return []
+    youngest: dict[str, Effect] = {}
+    found: dict[tuple[str, int], Violation] = {}
+    for effect in store.effects:
+        if effect.generation is None:
+            continue
+        before = youngest.setdefault(effect.partition, effect)
+        if before.generation is None or effect.generation >= before.generation:
+            youngest[effect.partition] = effect
+            continue
+        sentence = (
+            f"process {effect.process} worked on offset {effect.offset} as its owner in generation {effect.generation}, although "
+            f"process {before.process} had worked on offset {before.offset} in generation {before.generation} before: nothing "
+            "fenced it"
+        )
+        found.setdefault(
+            (effect.partition, effect.generation),
+            Violation(
+                name="dual-ownership",
+                where=effect.partition,
+                sentence=sentence,
+                operations=(store.operation,),
+                value=effect.offset,
+            ),
+        )
+    return list(found.values())
 
 
 def _last_forgotten(turns: Sequence[Turn]) -> int:

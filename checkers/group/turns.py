@@ -61,6 +61,7 @@ class Effect(msgspec.Struct, frozen=True):
     value: Value
     process: Process | None
     time_ms: float | None
+    generation: int | None = None
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -131,4 +132,5 @@ def _effect(row: list[Any]) -> Effect:
         hashable(value),
         who[0] if who else None,
         float(who[1]) if len(who) > 1 else None,
+        int(who[2]) if len(who) > 2 else None,
     )

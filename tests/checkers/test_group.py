@@ -21,6 +21,7 @@ from harness.results import Blame, Result, Verdict
 
 HERE = Path(__file__).parent
 HISTORIES = HERE / "histories" / "group"
+FORMER = HERE / "group_histories" / "a-former-owner-goes-on.jsonl"
 REPEATED = HERE / "group_histories" / "repeated-after-a-refused-commit.jsonl"
 
 
@@ -56,6 +57,16 @@ def test_an_application_that_bears_no_repetition_is_told_of_one() -> None:
     assert [(a.name, a.allowed, a.blame) for a in result.anomalies] == [
         ("consume-duplicate", False, Blame.WORKLOAD)
     ]
+
+
+def test_a_former_owner_at_work_is_no_violation_unless_ownership_is_taken_for_a_lock() -> None:
+    assert judged(FORMER).verdict is Verdict.VALID
+    result = judged(FORMER, group__lock="ownership")
+    assert result.verdict is Verdict.INVALID
+    assert [(a.name, a.blame) for a in result.anomalies if not a.allowed] == [
+        ("dual-ownership", Blame.WORKLOAD)
+    ]
+    assert "process 4 worked on offset 1" in next(a.summary for a in result.anomalies if not a.allowed)
 
 
 def test_whose_it_is() -> None:

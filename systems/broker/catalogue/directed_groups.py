@@ -8,7 +8,7 @@ from __future__ import annotations
 from harness.catalogue import Directed
 from harness.schedule import Schedule
 from systems.broker.catalogue.faults import cut, kill, late
-from systems.broker.catalogue.groups import RESTLESS, UNDISTURBED
+from systems.broker.catalogue.groups import IMPATIENT, RESTLESS, UNDISTURBED
 
 MORTAL = UNDISTURBED | {
     "group.crash.probability": 0.1,
@@ -104,6 +104,18 @@ SCHEDULES: dict[str, Directed] = {
             "group.partitions": 2,
         },
         time_limit_ms=25_000,
+        rate=80.0,
+    ),
+    "lock-by-redelivery": Directed(
+        workload="group",
+        schedule=Schedule(
+            tuple(
+                cut(f"client-{number}", 4_000 + 3_000 * number, 5_000, direction="out") for number in (2, 3)
+            )
+        ),
+        settings=IMPATIENT
+        | UNDISTURBED
+        | {"group.lock": "ownership", "group.stall.probability": 0.05, "group.partitions": 2},
         rate=80.0,
     ),
     "assign-before-revoke-ack": Directed(

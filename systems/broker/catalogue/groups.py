@@ -130,6 +130,20 @@ ENTRIES: tuple[Entry, ...] = (
         ),
     ),
     Entry(
+        name="lock-by-redelivery",
+        kind="configuration",
+        priority=3,
+        mechanism="an application takes its partition, or a message that is not acknowledged, for a lock: when it hangs somebody "
+        "else is given it, and both work",
+        source="aphyr.com/posts/315 (RabbitMQ); jepsen.io/analyses/etcd-3.4.3 (locks)",
+        expect=("dual-ownership",),
+        workload="group",
+        nemesis="pause",
+        settings=IMPATIENT | {"group.lock": "ownership"},
+        safe={"group.lock": "fenced"},
+        remedy="what the lock protects compares fencing tokens: the generation",
+    ),
+    Entry(
         name="assign-before-revoke-ack",
         mechanism="partitions are given to new members before the old ones have let go of them",
         source="KIP-848 (the coordinator waits for the previous owner's word)",
