@@ -112,7 +112,10 @@ def test_the_list_and_one_entry() -> None:
     code, told = bugs("truncate-to-hw")
     assert code == 0
     assert "KIP-101" in told
-    assert "chaos test --workload produce --nemesis kill --bug truncate-to-hw --seed 0" in told
+    entry = next(e for e in CATALOGUE if e.name == "truncate-to-hw")
+    given = "".join(f" --set {key}={value}" for key, value in entry.settings.items())
+    command = f"chaos test --workload produce --nemesis {entry.nemesis}{given} --bug truncate-to-hw --seed 0"
+    assert command in " ".join(told.split())
 
 
 @pytest.mark.parametrize(
