@@ -127,7 +127,12 @@ class Gate:
             outcome = UNKNOWN
         if any(NOT_DETERMINISTIC in failure.again for failure in failures):
             reason = f"{reason}; a seed did not give the same history twice: this is a bug of chaos or of a plug-in"
-        notes = () if len(runs) == test.seeds else (f"{len(runs)} of {test.seeds} seeds: {self._why_not()}",)
+        notes: tuple[str, ...] = (
+            () if len(runs) == test.seeds else (f"{len(runs)} of {test.seeds} seeds: {self._why_not()}",)
+        )
+        if outcome == UNKNOWN:
+            idle = [run for run in runs if run.verdict is Verdict.UNKNOWN][:1]
+            notes += tuple(f"reproduce: {command(spec_of(test, run.seed))}" for run in idle)
         return Answer(
             name=test.name,
             outcome=outcome,

@@ -35,6 +35,36 @@ SITUATIONS: Mapping[str, str] = {
 REACHED_BY: Mapping[str, Sequence[str]] = {"peer-down": ("kill", "partition", "pause")}
 """What any campaign of such a nemesis reaches (`harness.coverage`)."""
 
+_STORE = "--system quorum --nodes 5"
+_AWAY = f"{_STORE} --workload write-once --nemesis kill"
+_CHANGES = f"{_STORE} --workload write-once --nemesis membership --set spares=2"
+
+REACHED_WITH: Mapping[str, str] = {
+    "peer-down": _AWAY,
+    "hint-stored": _AWAY,
+    "hint-replayed": _AWAY,
+    "sloppy-write": f"{_AWAY} --set conflict=lww --set sloppy.quorum=true",
+    "read-repair": _AWAY,
+    "write-back": _CHANGES,
+    "ring-joined": _CHANGES,
+    "ring-left": _CHANGES,
+    "ring-replaced": _CHANGES,
+    "ring-rebuilt": f"{_STORE} --workload write-once --nemesis wipe --set spares=2",
+    "ring-refused": _CHANGES,
+    "ranges-fetched": _CHANGES,
+    "ranges-dropped": _CHANGES,
+    "change-aborted": f"{_STORE} --workload write-once --nemesis membership+wipe --set spares=2",
+    "hint-handed-on": f"{_STORE} --workload write-once --nemesis membership+partition --set spares=2",
+    "hint-expired": f"{_STORE} --workload convergence --nemesis kill --set conflict=lww --set max.hint.window.ms=500",
+    "disk-failed": f"{_STORE} --workload write-once --nemesis disk-full",
+    "merkle-repair": _AWAY,
+    "siblings": f"{_STORE} --workload siblings --nemesis none",
+    "tombstone-purged": f"{_STORE} --workload kv-delete --nemesis kill --set tombstone.gc=time --set gc.grace.ms=500",
+    "voters-changed": f"{_STORE} --workload register --nemesis membership --set conflict=raft --set spares=2",
+    "torn-log": f"{_STORE} --workload write-once --nemesis power-all",
+}
+"""What reaches it, in twenty seeds where nothing else is said."""
+
 
 CHANGES: Mapping[str, str] = {
     "join": "ring-joined",

@@ -16,7 +16,7 @@ from systems.quorum.bugs import BUGS
 from systems.quorum.catalogue import CATALOGUE
 from systems.quorum.promise import promise
 from systems.quorum.settings import LEVELS, MAX_WEIGHT, PROFILES, SETTINGS, copies, weights
-from systems.quorum.situations import REACHED_BY, SITUATIONS, count_situations
+from systems.quorum.situations import REACHED_BY, REACHED_WITH, SITUATIONS, count_situations
 from systems.quorum.view import QuorumView
 
 PORT = 7000
@@ -36,6 +36,7 @@ class QuorumSystem:
     catalogue: Sequence[Entry] = CATALOGUE
     situations: Mapping[str, str] = SITUATIONS
     reached_by: Mapping[str, Sequence[str]] = REACHED_BY
+    reached_with: Mapping[str, str] = REACHED_WITH
 
     @property
     def message_kinds(self) -> frozenset[str]:

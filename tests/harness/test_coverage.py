@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from harness.campaign import RunLine, summarise
+from harness import registry
+from harness.campaign import RunLine, run_seeds, summarise
+from harness.cli import group
 from harness.cli.group import chaos
 from harness.coverage import ENOUGH_RUNS, covered, must_reach, never_reached
 from harness.errors import UserError
+from harness.plan import resolve
 from harness.results import Verdict
+from harness.spec import Spec
 
 
 class Fake:
@@ -77,3 +83,43 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert silent.exit_code == 0, silent.output
     reached = CliRunner().invoke(chaos, [*words, "--sometimes", "no-such"])
     assert reached.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["broker", "quorum"])
+def test_every_situation_names_a_test_that_can_be_run(name: str) -> None:
+    system = registry.load("systems", name)
+    assert sorted(system.reached_with) == sorted(system.situations)
+    for words in set(system.reached_with.values()):
+        assert resolve(planned(name, words)[0]).schedule is not None
+
+
+REACHING = [
+    (name, situation, words)
+    for name in ("broker", "quorum")
+    for situation, words in registry.load("systems", name).reached_with.items()
+]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("name", "situation", "words"), REACHING, ids=[f"{n}-{s}" for n, s, _ in REACHING])
+def test_what_a_situation_names_reaches_it(name: str, situation: str, words: str) -> None:
+    spec, runs = planned(name, words)
+    seeds = run_seeds(spec, range(runs), root=None)
+    assert any(run.situations[situation] for run in seeds)
+
+
+def planned(system: str, words: str) -> tuple[Spec, int]:
+    """What these options of `chaos test` ask for, and under how many seeds; `ENOUGH_RUNS` where they say nothing."""
+    command = group.chaos.get_command(click.Context(group.chaos), "test")
+    assert command is not None
+    given = command.make_context("chaos test", shlex.split(words)).params
+    assert given["system"] == system
+    spec = Spec(
+        system=system,
+        workload=given["workload"],
+        nemesis=given["nemesis"],
+        nodes=given["nodes"],
+        settings=dict(text.split("=") for text in given["settings"]),
+    )
+    return spec, ENOUGH_RUNS if given["runs"] == 1 else given["runs"]

@@ -108,6 +108,14 @@ def test_what_proves_nothing_is_unknown(repository: Path) -> None:
     assert "2 runs never reached never (cannot happen)" in told
 
 
+def test_a_run_that_proves_nothing_says_how_to_see_it_again(repository: Path) -> None:
+    (repository / "chaos.toml").write_text(RIGHT.replace("time-limit = 8", "rate = 0.5\ntime-limit = 1"))
+    code, told = ci()
+    assert code == 3, told
+    assert "2 of 2 runs prove nothing: " in told
+    assert "; reproduce: chaos test --system toy-bag --workload bag --nemesis toy-kill --rate 0.5" in told
+
+
 def test_a_budget_is_kept(repository: Path) -> None:
     (repository / "chaos.toml").write_text('budget = "0.1ms"\n' + RIGHT)
     code, told = ci()
