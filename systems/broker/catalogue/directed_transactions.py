@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness.catalogue import Directed
 from harness.schedule import Schedule
 from systems.broker.catalogue.faults import cut, late, pause
-from systems.broker.catalogue.producer import PIPELINED
+from systems.broker.catalogue.producer import IMPATIENT, PIPELINED
 from systems.broker.catalogue.transactions import ABANDONED, SLOW_MEMBERS, UNDISTURBED
-
-IMPATIENT: dict[str, Any] = {
-    "broker.session.timeout.ms": 1500,
-    "broker.heartbeat.interval.ms": 300,
-    "metadata.max.age.ms": 1000,
-    "request.timeout.ms": 5000,
-}
-"""Another leader is elected, and known to clients, before they give up on what they sent to the first one."""
 
 # What is under way to a leader that nobody hears waits for its time-out, and what comes after it goes to its successor.
 _OVERTAKEN = Schedule(

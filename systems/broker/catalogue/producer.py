@@ -9,6 +9,14 @@ from systems.broker.catalogue.faults import cut, kill
 PIPELINED = {"produce.batch.records": 8, "batch.size": 80, "max.in.flight.requests.per.connection": 5}
 """One operation is several batches, which are under way at the same time."""
 
+IMPATIENT = {
+    "broker.session.timeout.ms": 1500,
+    "broker.heartbeat.interval.ms": 300,
+    "metadata.max.age.ms": 1000,
+    "request.timeout.ms": 5000,
+}
+"""Another leader is elected, and known to clients, before they give up on what they sent to the first one."""
+
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="retry-duplicate",
@@ -77,7 +85,8 @@ ENTRIES: tuple[Entry, ...] = (
         source="KIP-98",
         expect=("lost-write", "nonmonotonic-send"),
         nemesis="partition+kill",
-        settings=PIPELINED,
+        settings=PIPELINED | IMPATIENT,
+        nodes=5,
         remedy="a sequence must follow the last one",
     ),
     Entry(
