@@ -55,7 +55,7 @@ REACHED_WITH: Mapping[str, str] = {
     "ranges-dropped": _CHANGES,
     "change-aborted": f"{_STORE} --workload write-once --nemesis membership+wipe --set spares=2",
     "hint-handed-on": f"{_STORE} --workload write-once --nemesis membership+partition --set spares=2",
-    "hint-expired": f"{_STORE} --workload convergence --nemesis kill --set conflict=lww --set max.hint.window.ms=500",
+    "hint-expired": f"{_AWAY} --set gc.grace.ms=500",
     "disk-failed": f"{_STORE} --workload write-once --nemesis disk-full",
     "merkle-repair": _AWAY,
     "siblings": f"{_STORE} --workload siblings --nemesis none",
