@@ -53,6 +53,7 @@ ENTRIES: tuple[Entry, ...] = (
             schedule=Schedule(
                 (cut("clients", 5_000, 4_500, direction="in"), kill("leader(orders/0)", 6_000, 6_000))
             ),
+            settings={"produce.partitions": 1},
         ),
     ),
     Entry(
