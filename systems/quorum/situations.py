@@ -53,7 +53,7 @@ REACHED_WITH: Mapping[str, str] = {
     "ring-refused": _CHANGES,
     "ranges-fetched": _CHANGES,
     "ranges-dropped": _CHANGES,
-    "change-aborted": f"{_STORE} --workload write-once --nemesis membership+wipe --set spares=2",
+    "change-aborted": f"{_STORE} --workload write-once --nemesis membership+wipe --set spares=2 --runs 40",
     "hint-handed-on": f"{_STORE} --workload write-once --nemesis membership+partition --set spares=2",
     "hint-expired": f"{_AWAY} --set gc.grace.ms=500",
     "disk-failed": f"{_STORE} --workload write-once --nemesis disk-full",
