@@ -124,7 +124,10 @@ bugs = ["amnesia"]
     assert done.exit_code == 0, done.output
     assert "Does a bag that forgets lose anything?" in done.output
     assert "forgetful loses data (lost-write) under toy-kill (2 of 2 runs" in done.output
-    assert "shows nothing under none (2 valid runs or more each: at 95% confidence, fewer than 78%" in done.output
+    assert (
+        "shows nothing under none (2 valid runs or more each: at 95% confidence, fewer than 78%"
+        in done.output
+    )
     assert "In short: data is lost with 'forgetful'." in done.output
 
 
