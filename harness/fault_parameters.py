@@ -70,7 +70,9 @@ PARAMETERS: Mapping[str, tuple[Setting, ...]] = {
         _parameter("jitter_ms", 0.0, "Drawn anew for every message.", minimum=0),
         _parameter("kinds", "", "A list: only messages of these kinds; others overtake them."),
         _parameter(
-            "step", "", "Begins when the next node reaches this protocol step, or after a quarter of the time."
+            "step",
+            "",
+            "Begins when the next node reaches this protocol step, or after a quarter of the time.",
         ),
         *_LINKS,
     ),

@@ -16,7 +16,9 @@ from harness.leftovers import LeavesBehind, Leftover, on_this_machine
 
 @click.command("doctor")
 @click.option("--on", "backend", metavar="BACKEND", help="Only this backend.")
-@click.option("--clean", is_flag=True, help="Remove what runs left behind whose harness died, and old images.")
+@click.option(
+    "--clean", is_flag=True, help="Remove what runs left behind whose harness died, and old images."
+)
 @click.option("--build-base", is_flag=True, help="Make the base image of backend docker, without a registry.")
 @options.as_json
 @options.debug

@@ -176,7 +176,14 @@ def test_a_followers_request(
 def test_what_stays_in_files_is_the_same_answer(tmp_path: Path) -> None:
     disk = FolderDisk(tmp_path)
     disk.append("log", bytes(range(256)) * 4)
-    fetched = Fetched(b"in memory", 5, 4, 0, None, [AbortedTransaction(producer_id=7, first_offset=1, last_offset=3, stable_until=3)])
+    fetched = Fetched(
+        b"in memory",
+        5,
+        4,
+        0,
+        None,
+        [AbortedTransaction(producer_id=7, first_offset=1, last_offset=3, stable_until=3)],
+    )
     for version in range(4, 18):
         named = [bytes(range(16)), bytes(16)] if version >= 13 else ["t", "u"]
         answers = {
