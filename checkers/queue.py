@@ -2,7 +2,8 @@
 
     enqueue   value: an element, never used twice
     dequeue   the ok's value: the element taken, null where there was none
-    drain     the ok's value: a list of elements taken; ok means that the queue was empty afterwards
+    drain     the ok's value: a list of elements taken; ok means that the queue was empty afterwards; `log_start`, by
+              partition: what lies below was removed
 
 An `info` dequeue may have taken the element that it names, or, where it names none, any: as many missing elements as
 there are of those prove nothing.
@@ -14,18 +15,21 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from checkers.violations import Violation, answer, before, by_key, distinct, kinds, quoted, succeeded, where
 from harness.checker import CheckContext
 from harness.columns import freeze
 from harness.history import History
 from harness.ops import Operation
-from harness.results import Result
+from harness.results import Blame, Result
 
 
 class TotalQueueChecker:
     description = "every acknowledged element is taken from the queue exactly once"
     anomalies: Mapping[str, str] = {
         "lost-write": "an acknowledged element was never taken although the queue was drained",
+        "consume-lost": "an acknowledged element was removed by retention before it was taken",
         "duplicate": "one element was taken twice",
         "phantom-read": "an element was taken that nobody put in",
         "aborted-read": "an element was taken whose enqueue certainly failed",
@@ -43,7 +47,8 @@ class TotalQueueChecker:
             lost, doubt = queue.lost()
             found += lost
             doubts += [] if doubt is None else [doubt]
-            out_of["lost-write", queue.where] = len(queue.acknowledged), "acknowledged elements"
+            for name in ("lost-write", "consume-lost"):
+                out_of[name, queue.where] = len(queue.acknowledged), "acknowledged elements"
             acknowledged += len(queue.acknowledged)
             recovered += sum(
                 1
@@ -54,7 +59,7 @@ class TotalQueueChecker:
         if not acknowledged:
             doubts = [f"none of {len(every)} operations put anything in with success"]
         measures = {"acknowledged": acknowledged, "taken": taken, "recovered": recovered}
-        return answer(
+        result = answer(
             "total-queue",
             history,
             context,
@@ -62,6 +67,16 @@ class TotalQueueChecker:
             doubt=doubts[0] if doubts else None,
             measures=measures,
             out_of=out_of,
+        )
+        if context.bugs:
+            return result
+        # Retention is what somebody asked for.
+        return msgspec.structs.replace(
+            result,
+            anomalies=tuple(
+                msgspec.structs.replace(a, blame=Blame.CONFIGURATION) if a.name == "consume-lost" else a
+                for a in result.anomalies
+            ),
         )
 
 
@@ -145,16 +160,26 @@ class _Queue:
                     f"{self.where} was not drained after {undrained} acknowledged elements that nobody took",
                 )
             return [], None
-        return [
-            Violation(
-                name="lost-write",
-                where=self.where,
-                sentence=(
-                    f"{quoted(element)}, put in by process {put.process}, was never taken, and process "
-                    f"{drain.process} found the queue empty"
-                ),
-                operations=(put, drain),
-                value=element,
-            )
-            for element, (put, drain) in missing.items()
-        ], None
+        return [self._missing(element, put, drain) for element, (put, drain) in missing.items()], None
+
+    def _missing(self, element: Any, put: Operation, drain: Operation) -> Violation:
+        sentence = (
+            f"{quoted(element)}, put in by process {put.process}, was never taken, and process "
+            f"{drain.process} found the queue empty"
+        )
+        removed = _removed(put, drain)
+        return Violation(
+            name="consume-lost" if removed else "lost-write",
+            where=self.where,
+            sentence=f"{sentence}: retention had removed it" if removed else sentence,
+            operations=(put, drain),
+            value=element,
+        )
+
+
+def _removed(put: Operation, drain: Operation) -> bool:
+    """Whether its place in the log is below where the log begins."""
+    told = {} if put.completion is None else put.completion.extra
+    begins = {} if drain.completion is None else dict(drain.completion.extra.get("log_start", ()))
+    partition = put.invoke.extra.get("partition")
+    return "offset" in told and int(told["offset"]) < int(begins.get(partition, 0))

@@ -2,13 +2,14 @@
 
     {"type":"invoke","process":1,"f":"enqueue","value":"1:17","partition":"jobs/2"}
     {"type":"ok",    "process":4,"f":"dequeue","value":"1:17","partition":"jobs/2","offset":40}
-    {"type":"ok",    "process":4,"f":"drain","value":[]}
+    {"type":"ok",    "process":4,"f":"drain","value":[],"log_start":[["jobs/2",20]]}
 
 Topic `jobs`, one group. Consumers share the partitions as the group hands them out. An element is taken by a dequeue
 whose offset commit was acknowledged: a commit under a membership that is over is refused, so that nobody else gets
 what one has taken. A dequeue that was refused took nothing (`fail`); of one that was not answered, the element is named
 and its fate open (`info`). After heal and recovery they go on until the
-queue is empty, which `drain` finds out by the group's offsets.
+queue is empty, which `drain` finds out by the group's offsets. `log_start` tells where partitions begin of which
+retention has removed something.
 """
 
 from __future__ import annotations
@@ -207,7 +208,11 @@ class _Worker:
         ends = await self._onlooker.end_offsets(self._every)
         left = {p: end - (await self._onlooker.committed(p) or 0) for p, end in ends.items()}
         rest = sum(max(0, count) for count in left.values())
-        return ok([]) if rest == 0 else fail(f"{rest} are left")
+        if rest:
+            return fail(f"{rest} are left")
+        begins = (await self._onlooker.beginning_offsets(self._every)).items()
+        log_start = [[f"{p.topic}/{p.partition}", offset] for p, offset in begins if offset]
+        return ok([], log_start=log_start) if log_start else ok([])
 
     async def _opened(self) -> Consumer:
         if self._consumer is None:
