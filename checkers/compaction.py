@@ -4,9 +4,10 @@
     view   the ok's value: key -> [offset, value]; `final`: of the final phase; `reached`: read to the end that was asked
            for before; `hidden`: partitions of which open transactions hide the end
 
-Held against each other are offsets, never times. A view may show something later than what was acknowledged, and may
-miss a key that a delete of unknown outcome has taken since. Removing is a cleaner's work, so that this is what proves
-a cleaner wrong: what it keeps of a key is the last committed record, and a tombstone until everybody could see it.
+Held against each other are offsets, and times only where a reader may have come too late for a tombstone. A view may
+show something later than what was acknowledged, and may miss a key that a delete of unknown outcome has taken since.
+Removing is a cleaner's work, so that this is what proves a cleaner wrong: what it keeps of a key is the last committed
+record, and a tombstone until everybody could see it.
 What was put once has one offset in all views.
 """
 
@@ -20,6 +21,9 @@ from harness.checker import CheckContext
 from harness.history import History
 from harness.ops import Operation
 from harness.results import Result
+
+DELETE_RETENTION_MS = 86_400_000
+"""Kafka's default."""
 
 
 @dataclass(slots=True)
@@ -51,8 +55,9 @@ class CompactionChecker:
         views = [o for o in history.operations if o.f == "view" and o.outcome == "ok"]
         judged = [v for v in views if _extra(v, "final") and _extra(v, "reached") and not _extra(v, "hidden")]
         found = [violation for view in views for violation in _unwritten(view, keys)]
+        kept_ms = float(context.config.get("log.cleaner.delete.retention.ms", DELETE_RETENTION_MS))
         for view in judged:
-            found += _behind(view, keys)
+            found += _behind(view, keys, _Reader(view, views, kept_ms))
         found += _twice(views, keys)
         acknowledged = sum(o.outcome == "ok" for of_key in keys.values() for o in of_key.every)
         doubt = None
@@ -84,7 +89,27 @@ def _offset(operation: Operation) -> int | None:
     return None if offset is None else int(offset)
 
 
-def _behind(view: Operation, keys: Mapping[str, Writes]) -> list[Violation]:
+class _Reader:
+    """Who shows a view: one that reads on (`following`) meets a delete only while its tombstone is there, which is
+    for `log.cleaner.delete.retention.ms` at least. Who comes later than that may miss it, as whoever set that wants."""
+
+    def __init__(self, view: Operation, views: list[Operation], kept_ms: float) -> None:
+        self._reads_on = view.invoke.key == "following"
+        self._own = [v for v in views if v.process == view.process and v.invoke.key == view.invoke.key]
+        self._kept_ns = kept_ms * 1e6
+
+    def may_miss(self, delete: Operation) -> bool:
+        offset, partition = _offset(delete), delete.invoke.extra.get("partition")
+        if not self._reads_on or offset is None or partition is None:
+            return False
+        for view in self._own:
+            assert view.completion is not None
+            if int(view.completion.extra.get("ends", {}).get(partition, 0)) > offset:
+                return view.completion.time - delete.invoke.time > self._kept_ns
+        return False
+
+
+def _behind(view: Operation, keys: Mapping[str, Writes], reader: _Reader) -> list[Violation]:
     """What had been acknowledged when the view was asked for must be in it."""
     assert view.completion is not None
     shown: Mapping[str, tuple[int, str]] = view.completion.value
@@ -102,7 +127,7 @@ def _behind(view: Operation, keys: Mapping[str, Writes]) -> list[Violation]:
                 found.append(
                     _violation("compaction-lost-key", key, last, view, "the view does not have the key")
                 )
-        elif at < offset:
+        elif at < offset and not (deleted and reader.may_miss(last)):
             name = "compaction-resurrected-key" if deleted else "compaction-lost-key"
             found.append(
                 _violation(name, key, last, view, f"the view shows {quoted(value)} from offset {at}")

@@ -24,8 +24,8 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Who asks, and when. `now_ms` counts from the start of the main phase (of the final phase in a
-    final generator); `slots` is the number of workers."""
+    """Who asks, and when. `now_ms` counts from the start of the main phase, in the final phase too: what a final generator
+    takes over from the main one goes on in the same time. `slots` is the number of workers."""
 
     slot: int
     process: int

@@ -263,7 +263,7 @@ class Runner:
             self._live.faults = injector.active
             return self._interrupt.requested or cluster.now_ns() >= deadline_ns
 
-        await self._work(cluster, test, workers, generator, start_ns, over, deadline_ns)
+        await self._work(cluster, test, workers, generator, over, deadline_ns)
         faults.cancel()
         await asyncio.wait([faults])
         self._recording.phases.main_end_ns = cluster.now_ns()
@@ -274,11 +274,12 @@ class Runner:
         test: Test,
         workers: Sequence[Worker],
         generator: Generator,
-        start_ns: int,
         over: Callable[[], bool],
         deadline_ns: int,
     ) -> bool:
         """Runs all workers until the generator is exhausted (true) or `over`; then lets open operations end."""
+        start_ns = self._recording.phases.main_ns
+        assert start_ns is not None
         tasks: list[asyncio.Future[bool]] = []
         for worker in workers:
             worker.stopping = False
@@ -342,7 +343,7 @@ class Runner:
         timeout_ms = test.config["final.timeout.ms"]
         deadline_ns = start_ns + timeout_ms * 1_000_000
         finished = await self._work(
-            cluster, test, workers, generator, start_ns, lambda: cluster.now_ns() >= deadline_ns, deadline_ns
+            cluster, test, workers, generator, lambda: cluster.now_ns() >= deadline_ns, deadline_ns
         )
         if not finished and self._plan.spec.final != "none":
             self._problem(f"the final phase was not over after {timeout_ms / 1000:g} s")

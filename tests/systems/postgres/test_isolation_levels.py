@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from postgres.runs import chaos, found, run
+from tests.systems.postgres.runs import chaos, found, run
 
 pytestmark = pytest.mark.real
 

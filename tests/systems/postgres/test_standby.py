@@ -12,7 +12,7 @@ import pytest
 from harness.errors import UserError
 from harness.plan import resolve
 from harness.spec import Spec
-from postgres.runs import found, run
+from tests.systems.postgres.runs import found, run
 
 STANDBY = ("--set", "standby=streaming")
 WAITS = ("--set", "synchronous_standby_names=any")
