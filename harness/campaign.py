@@ -28,7 +28,7 @@ from harness.results import Anomaly, Result, Verdict
 from harness.spec import Spec
 
 RUNS_PER_PROCESS = 20
-PARENT_HEARS_S = 1.0
+PARENT_HEARS_S = 5.0
 POLL_S = 0.01
 
 After = Callable[[Outcome], tuple[str, ...]]

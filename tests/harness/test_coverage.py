@@ -100,7 +100,7 @@ REACHING = [
 ]
 
 
-@pytest.mark.long
+@pytest.mark.campaign
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("name", "situation", "words"), REACHING, ids=[f"{n}-{s}" for n, s, _ in REACHING])
 def test_what_a_situation_names_reaches_it(name: str, situation: str, words: str) -> None:

@@ -27,10 +27,25 @@ EVERY = {
     "marker-acked-before-replicated": {"torn-txn", "lost-write"},
 }
 """Where one name alone would not prove that the schedule did what it is for."""
-LONG = {*OF_REPLICATION, *OF_GROUPS, *OF_TRANSACTIONS}
-"""Two runs and more each: `make check-long` has them all."""
+AT_ONCE = {
+    "acks1-leader-only",
+    "unclean-election",
+    "retry-duplicate",
+    "read-uncommitted",
+    "offsets-outside-txn",
+}
+"""Two runs and more each: of the others `make check-long` has the core of the catalogue, a campaign all."""
+SECOND = {*OF_REPLICATION, *OF_GROUPS, *OF_TRANSACTIONS}
+
+
+def _marks(entry: Entry) -> tuple[pytest.MarkDecorator, ...]:
+    if entry.name in AT_ONCE:
+        return ()
+    return (pytest.mark.campaign if entry.priority > 1 and entry.name in SECOND else pytest.mark.long,)
+
+
 CASES = [
-    pytest.param(entry, id=entry.name, marks=pytest.mark.long if entry.name in LONG else ())
+    pytest.param(entry, id=entry.name, marks=_marks(entry))
     for entry in CATALOGUE
     if entry.directed is not None
 ]

@@ -10,11 +10,16 @@ from harness.results import Verdict
 from systems.quorum.catalogue import CATALOGUE
 
 SEEDS = 3
-CASES = [entry for entry in CATALOGUE if entry.directed is not None]
+CASES = [
+    pytest.param(
+        entry, id=entry.name, marks=pytest.mark.long if entry.priority == 1 else pytest.mark.campaign
+    )
+    for entry in CATALOGUE
+    if entry.directed is not None
+]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("entry", CASES, ids=[entry.name for entry in CASES])
+@pytest.mark.parametrize("entry", CASES)
 def test_the_mistake_is_named_and_its_absence_is_silent(entry: Entry) -> None:
     """What is under way when the schedule strikes differs from seed to seed: a few are tried."""
     for seed in range(SEEDS):
