@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kio.schema.errors import ErrorCode
 
 from systems.broker.context import KafkaError
 from systems.broker.groups import codec
@@ -36,6 +37,8 @@ class Client:
         self.epoch = 0
         self.held: tuple[Partition, ...] = ()
         self.told: tuple[Partition, ...] = ()
+        self.missed = False
+        """An answer to it was lost: it may not know its epoch, nor what it is to give up."""
 
     def beat(self) -> Beat:
         return Beat(
@@ -64,10 +67,22 @@ class Cluster:
         before = self.group
         self.group, member = beaten(before, client.beat(), self.image, self._rules)
         assert codec.decode_consumer_group(codec.encode_consumer_group(self.group)[1]) == self.group
+        client.missed = not answered
         if answered:
             client.epoch, client.told = member.epoch, member.assigned
             # What is new it takes at once; what is gone it gives up when it comes to it.
             client.held = tuple(dict.fromkeys((*client.held, *member.assigned)))
+
+    def hears_of(self, client: Client, *, answered: bool = True) -> None:
+        """Who missed an answer may be fenced, as by Kafka: it lets everything go and joins again."""
+        try:
+            self.hears(client, answered=answered)
+        except KafkaError as error:
+            assert error.code is ErrorCode.fenced_member_epoch
+            assert client.missed
+            if answered:
+                client.epoch, client.held, client.told = 0, (), ()
+                self.hears(client)
 
     def check(self) -> None:
         held = [p for client in self.clients.values() for p in client.held]
@@ -78,7 +93,7 @@ class Cluster:
     def comes_to_rest(self) -> None:
         for _ in range(8):
             for client in self.clients.values():
-                self.hears(client)
+                self.hears_of(client)
                 client.obeys()
                 self.check()
         assert self.group.state in ("Stable", "Empty")
@@ -109,7 +124,7 @@ def disturb(cluster: Cluster, rng: random.Random) -> None:
             client = cluster.clients[rng.choice(sorted(cluster.clients))]
             match what:
                 case "beat" | "lost":
-                    cluster.hears(client, answered=what == "beat")
+                    cluster.hears_of(client, answered=what == "beat")
                 case "obey":
                     client.obeys()
                 case "subscribe":
