@@ -54,7 +54,10 @@ SCHEDULES: dict[str, Directed] = {
     "counter-rmw": _of("counter", _QUIET, {"counter.style": "rmw"}, rate=40.0),
     "counter-retry-overcount": _of("counter", _MINORITIES_CUT, {"counter.retry": True}),
     "pn-actor-shared": _of("counter", _QUIET, rate=40.0),
-    "failed-write-reported-as-fail": _of("register", _MINORITIES_CUT, rate=150.0),
+    # Not with ABD, which asks a quorum before it writes anything.
+    "failed-write-reported-as-fail": _of(
+        "register", _MINORITIES_CUT, {"conflict": "lww", "register.keys": 20}, rate=150.0
+    ),
     "delete-as-absence": _of("kv-delete", _MINORITIES_CUT),
     "read-repair-blind-overwrite": _of("register", _slow(10, 60), rate=150.0),
     "abd-write-skips-query": _of("register", _QUIET, rate=40.0),
