@@ -17,16 +17,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from checkers.forgotten_offsets import may_expire, regressions
 from checkers.log.observations import Observations, Partition, observe
-from checkers.violations import Violation, answer, quoted
+from checkers.violations import Violation, answer, blamed, quoted
 from harness.checker import CheckContext
 from harness.columns import freeze
 from harness.history import History
 from harness.ops import Operation, Process
-from harness.results import Blame, Result
+from harness.results import Anomaly, Blame, Result
 
 NS_PER_MS = 1_000_000
 
@@ -236,20 +234,15 @@ def _blamed(result: Result, context: CheckContext, *, forgets: bool) -> Result:
         return result
     plain = context.config.get("sink.mode") == "insert"
 
-    def whose(name: str, summary: str) -> Blame | None:
+    def whose(anomaly: Anomaly) -> Blame | None:
+        name, summary = anomaly.name, anomaly.summary
         if name == "consume-lost" and "retention had removed it" in summary:
             return Blame.CONFIGURATION
         if name == "offset-regression" and forgets and "committed nothing" in summary:
             return Blame.CONFIGURATION
         return Blame.WORKLOAD if name == "consume-duplicate" and plain else None
 
-    anomalies = tuple(
-        anomaly
-        if (blame := whose(anomaly.name, anomaly.summary)) is None
-        else msgspec.structs.replace(anomaly, blame=blame)
-        for anomaly in result.anomalies
-    )
-    return msgspec.structs.replace(result, anomalies=anomalies)
+    return blamed(result, whose)
 
 
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,9 +15,18 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from checkers.violations import Violation, answer, before, by_key, distinct, kinds, quoted, succeeded, where
+from checkers.violations import (
+    Violation,
+    answer,
+    before,
+    blamed,
+    by_key,
+    distinct,
+    kinds,
+    quoted,
+    succeeded,
+    where,
+)
 from harness.checker import CheckContext
 from harness.columns import freeze
 from harness.history import History
@@ -71,13 +80,7 @@ class TotalQueueChecker:
         if context.bugs:
             return result
         # Retention is what somebody asked for.
-        return msgspec.structs.replace(
-            result,
-            anomalies=tuple(
-                msgspec.structs.replace(a, blame=Blame.CONFIGURATION) if a.name == "consume-lost" else a
-                for a in result.anomalies
-            ),
-        )
+        return blamed(result, lambda anomaly: Blame.CONFIGURATION if anomaly.name == "consume-lost" else None)
 
 
 class _Queue:

@@ -15,10 +15,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from checkers.keyed_order import inversions, processings
-from checkers.violations import Violation, answer, succeeded, where
+from checkers.violations import Violation, answer, blamed, succeeded, where
 from harness.checker import CheckContext
 from harness.columns import freeze
 from harness.history import History
@@ -48,8 +46,7 @@ class SkewChecker:
         )
         if context.config.get("hot-key.strategy") == "salted" and not context.bugs:
             # Asking one of those that share a key is how the application is written.
-            anomalies = tuple(msgspec.structs.replace(a, blame=Blame.WORKLOAD) for a in result.anomalies)
-            result = msgspec.structs.replace(result, anomalies=anomalies)
+            return blamed(result, lambda anomaly: Blame.WORKLOAD)
         return result
 
 

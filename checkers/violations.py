@@ -3,7 +3,7 @@ operations and one sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from harness.checker import CheckContext
 from harness.columns import freeze
 from harness.history import History
 from harness.ops import Op, Operation
-from harness.results import Moment, Result, Verdict
+from harness.results import Anomaly, Blame, Moment, Result, Verdict
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,3 +134,12 @@ def distinct(operations: Iterable[Operation]) -> tuple[Operation, ...]:
 def before(one: Operation, other: Operation) -> bool:
     """Did one end for certain before the other began? Decided by the order of events, not by their times."""
     return one.outcome == "ok" and one.completion is not None and one.completion.index < other.invoke.index
+
+
+def blamed(result: Result, whose: Callable[[Anomaly], Blame | None]) -> Result:
+    """The result with each anomaly laid to whom `whose` says; None leaves it where it is."""
+    anomalies = tuple(
+        anomaly if (blame := whose(anomaly)) is None else msgspec.structs.replace(anomaly, blame=blame)
+        for anomaly in result.anomalies
+    )
+    return msgspec.structs.replace(result, anomalies=anomalies)

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from checkers.forgotten_offsets import may_expire
 from checkers.group.effects import duplicates, lost, phantoms
 from checkers.group.measures import measures
@@ -25,7 +23,7 @@ from checkers.group.positions import jumps
 from checkers.group.progress import stuck
 from checkers.group.turns import store, turns
 from checkers.log.observations import observe
-from checkers.violations import answer
+from checkers.violations import answer, blamed
 from harness.checker import CheckContext
 from harness.history import History
 from harness.results import Anomaly, Blame, Result
@@ -88,19 +86,10 @@ class GroupChecker:
             allowed=frozenset() if policy in ONCE or needs_once else frozenset({"consume-duplicate"}),
         )
         if context.bugs:
+            # A mutant is the server's whatever the configuration.
             return result
-        return _blamed(result, context.config, forgets=may_expire(history, context.config))
-
-
-def _blamed(result: Result, config: Mapping[str, Any], *, forgets: bool) -> Result:
-    """A mutant is the server's whatever the configuration."""
-    anomalies = tuple(
-        anomaly
-        if (whose := _whose(anomaly, config, forgets)) is None
-        else msgspec.structs.replace(anomaly, blame=whose)
-        for anomaly in result.anomalies
-    )
-    return msgspec.structs.replace(result, anomalies=anomalies)
+        forgets = may_expire(history, context.config)
+        return blamed(result, lambda anomaly: _whose(anomaly, context.config, forgets))
 
 
 def _whose(anomaly: Anomaly, config: Mapping[str, Any], forgets: bool) -> Blame | None:
