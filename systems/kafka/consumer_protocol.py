@@ -16,12 +16,12 @@ from aiokafka.protocol.types import (
     Int8,
     Int16,
     Int32,
-    Int64,
     Schema,
     TaggedFields,
 )
 
 from harness.capabilities import TopicPartition
+from systems.kafka.protocol import COMMITTED_OFFSETS, OFFSETS_TO_COMMIT
 
 _TEXT = CompactString("utf-8")
 _TAGS = ("tags", TaggedFields)
@@ -167,20 +167,7 @@ class OffsetCommitRequest_v9(RequestStruct):
         ("group_instance_id", _TEXT),
         (
             "topics",
-            CompactArray(
-                ("topic", _TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", _TEXT),
-                        _TAGS,
-                    ),
-                ),
-                _TAGS,
-            ),
+            OFFSETS_TO_COMMIT,
         ),
         _TAGS,
     )
@@ -217,21 +204,7 @@ class OffsetFetchResponse_v9(Response):
                 ("group_id", _TEXT),
                 (
                     "topics",
-                    CompactArray(
-                        ("topic", _TEXT),
-                        (
-                            "partitions",
-                            CompactArray(
-                                ("partition", Int32),
-                                ("offset", Int64),
-                                ("leader_epoch", Int32),
-                                ("metadata", _TEXT),
-                                ("error_code", Int16),
-                                _TAGS,
-                            ),
-                        ),
-                        _TAGS,
-                    ),
+                    COMMITTED_OFFSETS,
                 ),
                 ("error_code", Int16),
                 _TAGS,

@@ -23,6 +23,37 @@ from aiokafka.protocol.types import (
 
 _TEXT = CompactString("utf-8")
 _TAGS = ("tags", TaggedFields)
+OFFSETS_TO_COMMIT = CompactArray(
+    ("topic", _TEXT),
+    (
+        "partitions",
+        CompactArray(
+            ("partition", Int32),
+            ("offset", Int64),
+            ("leader_epoch", Int32),
+            ("metadata", _TEXT),
+            _TAGS,
+        ),
+    ),
+    _TAGS,
+)
+"""By topic, in flexible versions."""
+COMMITTED_OFFSETS = CompactArray(
+    ("topic", _TEXT),
+    (
+        "partitions",
+        CompactArray(
+            ("partition", Int32),
+            ("offset", Int64),
+            ("leader_epoch", Int32),
+            ("metadata", _TEXT),
+            ("error_code", Int16),
+            _TAGS,
+        ),
+    ),
+    _TAGS,
+)
+"""The same, as they are told."""
 
 
 class EndTxnResponse_v5(Response):
@@ -97,20 +128,7 @@ class TxnOffsetCommitRequest_v3(RequestStruct):
         ("group_instance_id", _TEXT),
         (
             "topics",
-            CompactArray(
-                ("topic", _TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", _TEXT),
-                        _TAGS,
-                    ),
-                ),
-                _TAGS,
-            ),
+            OFFSETS_TO_COMMIT,
         ),
         _TAGS,
     )
@@ -153,21 +171,7 @@ class OffsetFetchResponse_v7(Response):
         ("throttle_time_ms", Int32),
         (
             "topics",
-            CompactArray(
-                ("topic", _TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", _TEXT),
-                        ("error_code", Int16),
-                        _TAGS,
-                    ),
-                ),
-                _TAGS,
-            ),
+            COMMITTED_OFFSETS,
         ),
         ("error_code", Int16),
         _TAGS,
